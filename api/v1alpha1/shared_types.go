@@ -1,0 +1,163 @@
+package v1alpha1
+
+import (
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Labels and annotations this product sets. All live under one prefix so that
+// `kubectl get -l` finds whatever is ours.
+const (
+	prefix = "backup.communityhealthtoolkit.org/"
+
+	// BackupUIDLabel carries the UID of the Backup that owns an object. The UID,
+	// not the name: a Backup deleted and made again under one name must not
+	// adopt what its predecessor left.
+	BackupUIDLabel = prefix + "backup-uid"
+	// RestoreUIDLabel carries the UID of the Restore that made an object.
+	RestoreUIDLabel = prefix + "restore-uid"
+	// AttemptLabel numbers the cut attempt a snapshot belongs to, from "1".
+	AttemptLabel = prefix + "attempt"
+	// NodeLabel names the CouchDB node (the value of cht.service) an object serves.
+	NodeLabel = prefix + "node"
+	// RoleLabel tells what a pod of ours does: "freezer" or "prepare-volume".
+	RoleLabel = prefix + "role"
+	// SourceNamespaceLabel names the namespace a record was taken from.
+	SourceNamespaceLabel = prefix + "source-namespace"
+	// SourceNameAnnotation names the Backup a record was written for; an
+	// annotation because a name may be longer than a label value.
+	SourceNameAnnotation = prefix + "source-name"
+	// AllowedNamespacesAnnotation lists, comma separated, the namespaces a kept
+	// record may be restored into once its Backup is gone.
+	AllowedNamespacesAnnotation = prefix + "allowed-namespaces"
+	// Finalizer holds a Backup until its snapshots and its record are gone, and a
+	// Restore until what it made outside its namespace is gone.
+	Finalizer = prefix + "cleanup"
+)
+
+// Quiesce says how writes are held back while the volumes are cut.
+// +kubebuilder:validation:Enum=Auto;Freeze;Pause;None
+type Quiesce string
+
+// The quiesce modes.
+const (
+	// QuiesceAuto takes Freeze where it can be had, else Pause.
+	QuiesceAuto Quiesce = "Auto"
+	// QuiesceFreeze holds every node's file system with FIFREEZE.
+	QuiesceFreeze Quiesce = "Freeze"
+	// QuiescePause stops every node's CouchDB processes with SIGSTOP.
+	QuiescePause Quiesce = "Pause"
+	// QuiesceNone holds nothing: each volume is crash-consistent by itself.
+	QuiesceNone Quiesce = "None"
+)
+
+// Consistency says what a finished set of cuts is.
+type Consistency string
+
+// The degrees of consistency.
+const (
+	// Consistent: every cut lies inside one unbroken quiesce of all nodes.
+	Consistent Consistency = "Consistent"
+	// CrashConsistent: each volume is a point in time of its own.
+	CrashConsistent Consistency = "CrashConsistent"
+)
+
+// Phase is the coarse state for people; programs read the conditions.
+type Phase string
+
+// Phases of a Backup and of a Restore. Completed and Failed are final.
+const (
+	PhasePending   Phase = "Pending"
+	PhaseCompleted Phase = "Completed"
+	PhaseFailed    Phase = "Failed"
+
+	// PhasePreparing: freezers start, shard maps and counts are read.
+	PhasePreparing Phase = "Preparing"
+	// PhaseCutting: the quiesce and the cuts are under way.
+	PhaseCutting Phase = "Cutting"
+	// PhaseFinishing: the CHT runs again, the snapshots become ready.
+	PhaseFinishing Phase = "Finishing"
+	// PhaseCleaningUp: the outcome is known, what is not kept is being removed.
+	PhaseCleaningUp Phase = "CleaningUp"
+
+	// PhaseVolumes: claims are made from the snapshots.
+	PhaseVolumes Phase = "Volumes"
+	// PhasePreparingVolumes: each volume is made safe to start under new names.
+	PhasePreparingVolumes Phase = "PreparingVolumes"
+	// PhaseObjects: Secrets, Services and workloads are applied, at 0 replicas.
+	PhaseObjects Phase = "Objects"
+	// PhaseCouchDB: CouchDB runs alone and gets its membership and shard maps.
+	PhaseCouchDB Phase = "CouchDB"
+	// PhaseVerifying: the data is compared with the record.
+	PhaseVerifying Phase = "Verifying"
+	// PhaseStarting: the other components start.
+	PhaseStarting Phase = "Starting"
+)
+
+// ConditionReady is True once a Backup or Restore is complete and good, False
+// with a reason once it failed, Unknown while it runs.
+const ConditionReady = "Ready"
+
+// Reasons of ConditionReady, each one that an operator can search for.
+const (
+	ReasonCompleted   = "Completed"
+	ReasonProgressing = "Progressing"
+
+	// Refusals before anything is touched.
+	ReasonNoInstance          = "NoInstance"
+	ReasonInstanceIncomplete  = "InstanceIncomplete"
+	ReasonPodNotReady         = "PodNotReady"
+	ReasonClaimNotBound       = "ClaimNotBound"
+	ReasonNoSnapshotClass     = "NoSnapshotClass"
+	ReasonConcurrentOperation = "ConcurrentOperation"
+	ReasonCredentials         = "CredentialsRejected"
+	ReasonNameTooLong         = "NameTooLong"
+	ReasonSharedFileSystem    = "SharedFileSystem"
+	ReasonCouchDBUnavailable  = "CouchDBUnavailable"
+
+	// Failures of a backup.
+	ReasonQuiesceUnavailable = "QuiesceUnavailable"
+	ReasonQuiesceLost        = "QuiesceLost"
+	ReasonStallExceeded      = "StallExceeded"
+	ReasonSnapshotFailed     = "SnapshotFailed"
+	ReasonReadyTimeout       = "ReadyTimeout"
+	ReasonInterrupted        = "Interrupted"
+	ReasonRecordFailed       = "RecordFailed"
+
+	// Refusals and failures of a restore.
+	ReasonBackupNotFound      = "BackupNotFound"
+	ReasonBackupNotReady      = "BackupNotReady"
+	ReasonNotAllowed          = "NotAllowed"
+	ReasonTargetNotEmpty      = "TargetNotEmpty"
+	ReasonStorageClassMissing = "StorageClassMissing"
+	ReasonVolumesFailed       = "VolumesFailed"
+	ReasonPrepareFailed       = "PrepareVolumeFailed"
+	ReasonObjectsFailed       = "ObjectsFailed"
+	ReasonForeignMember       = "ForeignMember"
+	ReasonShardsMissing       = "ShardsMissing"
+	ReasonVerificationFailed  = "VerificationFailed"
+	ReasonStartTimeout        = "StartTimeout"
+	ReasonIngressConflict     = "IngressConflict"
+)
+
+// VolumeStatus is one CouchDB node's volume in a backup.
+type VolumeStatus struct {
+	// Node is the value of the pod's cht.service label, for example couchdb-1.
+	Node string `json:"node"`
+	// Claim is the PersistentVolumeClaim that was cut.
+	Claim string `json:"claim"`
+	// Driver is the CSI driver that made the snapshot.
+	Driver string `json:"driver,omitempty"`
+	// Snapshot is the VolumeSnapshot in the instance's namespace.
+	Snapshot string `json:"snapshot,omitempty"`
+	// Content is the VolumeSnapshotContent behind it.
+	Content string `json:"content,omitempty"`
+	// Handle is the storage's own name of the snapshot.
+	Handle string `json:"handle,omitempty"`
+	// CutTime is the point in time the driver reports for the cut.
+	CutTime *metav1.MicroTime `json:"cutTime,omitempty"`
+	// RestoreSize is the least size of a volume made from the snapshot.
+	RestoreSize *resource.Quantity `json:"restoreSize,omitempty"`
+	// Ready says that the storage can make volumes from the snapshot.
+	Ready bool `json:"ready,omitempty"`
+}
