@@ -127,4 +127,3 @@ type Timeline struct {
 	// Ready: the storage can make volumes from every snapshot.
 	Ready *metav1.MicroTime `json:"ready,omitempty"`
 }
-

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
+	"github.com/spf13/cobra"
+	"github.com/spf13/viper"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/client-go/kubernetes"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/restore"
+	"github.com/medic/cht-backup/snapshot"
+	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/csi"
+	"github.com/medic/cht-backup/snapshot/quiesce"
+)
+
+// config are the controller's settings: flags, environment CHT_BACKUP_…, or a
+// YAML file, in this order.
+type config struct {
+	Image             string        `mapstructure:"image"`
+	Namespace         string        `mapstructure:"namespace"`
+	ParallelBackups   int           `mapstructure:"parallel-backups"`
+	ParallelRestores  int           `mapstructure:"parallel-restores"`
+	MetricsAddress    string        `mapstructure:"metrics-address"`
+	HealthAddress     string        `mapstructure:"health-address"`
+	LeaderElection    bool          `mapstructure:"leader-election"`
+	LeaseDuration     time.Duration `mapstructure:"lease-duration"`
+	RequestsPerSecond float32       `mapstructure:"requests-per-second"`
+}
+
+func controllerCommand() *cobra.Command {
+	var file string
+	command := &cobra.Command{Use: "controller", Short: "Run the controller", Args: cobra.NoArgs}
+	flags := command.Flags()
+	flags.StringVar(&file, "config", "", "YAML file with these settings")
+	flags.String("image", "", "image of the pods the controller starts: its own")
+	flags.String("namespace", "", "namespace the controller runs in, which keeps the records")
+	flags.Int("parallel-backups", 8, "backups worked on at once")
+	flags.Int("parallel-restores", 4, "restores worked on at once")
+	flags.String("metrics-address", ":8080", "address of the metrics endpoint, 0 for none")
+	flags.String("health-address", ":8081", "address of the health endpoints, 0 for none")
+	flags.Bool("leader-election", true, "let only one of several controllers work")
+	flags.Duration("lease-duration", 15*time.Second, "how long a dead leader is waited for")
+	flags.Float32("requests-per-second", 50, "bound on requests to the Kubernetes API")
+	command.RunE = func(cmd *cobra.Command, _ []string) error {
+		v := viper.New()
+		v.SetEnvPrefix("CHT_BACKUP")
+		v.SetEnvKeyReplacer(strings.NewReplacer("-", "_"))
+		v.AutomaticEnv()
+		if err := v.BindPFlags(flags); err != nil {
+			return err
+		}
+		if file != "" {
+			v.SetConfigFile(file)
+			if err := v.ReadInConfig(); err != nil {
+				return fmt.Errorf("read settings: %w", err)
+			}
+		}
+		var c config
+		if err := v.Unmarshal(&c); err != nil {
+			return fmt.Errorf("read settings: %w", err)
+		}
+		if c.Image == "" || c.Namespace == "" {
+			return fmt.Errorf("image and namespace must be set (CHT_BACKUP_IMAGE, CHT_BACKUP_NAMESPACE): freezers run that image, records are kept in that namespace")
+		}
+		ctrl.SetLogger(zap.New())
+		return runController(cmd, c)
+	}
+	return command
+}
+
+func newScheme() (*runtime.Scheme, error) {
+	s := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, snapv1.AddToScheme, api.AddToScheme} {
+		if err := add(s); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func runController(cmd *cobra.Command, c config) error {
+	kube, err := ctrl.GetConfig()
+	if err != nil {
+		return err
+	}
+	kube.QPS, kube.Burst = c.RequestsPerSecond, int(2*c.RequestsPerSecond)
+	scheme, err := newScheme()
+	if err != nil {
+		return err
+	}
+	renew, retry := c.LeaseDuration*2/3, c.LeaseDuration/5
+	mgr, err := ctrl.NewManager(kube, ctrl.Options{
+		Scheme: scheme, Cache: ownObjectsOnly(),
+		Metrics: server.Options{BindAddress: c.MetricsAddress}, HealthProbeBindAddress: c.HealthAddress,
+		LeaderElection: c.LeaderElection, LeaderElectionID: "cht-backup", LeaderElectionNamespace: c.Namespace,
+		LeaseDuration: &c.LeaseDuration, RenewDeadline: &renew, RetryPeriod: &retry, LeaderElectionReleaseOnCancel: true,
+	})
+	if err != nil {
+		return err
+	}
+	if err := setUp(mgr, kube, c); err != nil {
+		return err
+	}
+	for _, add := range []func(string, healthz.Checker) error{mgr.AddHealthzCheck, mgr.AddReadyzCheck} {
+		if err := add("ping", healthz.Ping); err != nil {
+			return err
+		}
+	}
+	return mgr.Start(cmd.Context())
+}
+
+func setUp(mgr ctrl.Manager, kube *rest.Config, c config) error {
+	direct, err := client.NewWithWatch(kube, client.Options{Scheme: mgr.GetScheme()})
+	if err != nil {
+		return err
+	}
+	clientset, err := kubernetes.NewForConfig(kube)
+	if err != nil {
+		return err
+	}
+	records := catalog.Store{Client: direct, Namespace: c.Namespace}
+	recorder := mgr.GetEventRecorder("cht-backup")
+	transport := &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute, ResponseHeaderTimeout: 2 * time.Minute}
+	backups := &snapshot.Reconciler{
+		Client: direct, Exec: quiesce.Execer{Config: kube, Client: clientset}, Snapshotter: csi.Snapshotter{Client: direct},
+		Records: records, Events: recorder, Transport: transport, Image: c.Image, Now: time.Now,
+	}
+	if err := backups.Setup(mgr, c.ParallelBackups); err != nil {
+		return err
+	}
+	restores := &restore.Reconciler{Client: direct, Records: records, Events: recorder, Transport: transport, Image: c.Image, Now: time.Now}
+	return restores.Setup(mgr, c.ParallelRestores)
+}
+
+// ownObjectsOnly keeps the watches small: of the cluster's pods and snapshots
+// only those that the controller made.
+func ownObjectsOnly() cache.Options {
+	ours := func(label string) labels.Selector {
+		exists, err := labels.NewRequirement(label, selection.Exists, nil)
+		if err != nil {
+			panic(err) // the label is a constant
+		}
+		return labels.NewSelector().Add(*exists)
+	}
+	return cache.Options{ByObject: map[client.Object]cache.ByObject{
+		&corev1.Pod{}:            {Label: ours(api.BackupUIDLabel)},
+		&snapv1.VolumeSnapshot{}: {Label: ours(api.BackupUIDLabel)},
+	}}
+}

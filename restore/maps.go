@@ -1,0 +1,104 @@
+package restore
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/couchdb"
+)
+
+// shardPlan is what the shard maps of a record and the files on the volumes
+// come to.
+type shardPlan struct {
+	// Maps to write, under the new names.
+	Maps []couchdb.ShardMap
+	// Shards is the number of files found that those maps name.
+	Shards int
+	// Missing are files that must be there and are not: a volume is on the wrong
+	// node, empty, or of another time.
+	Missing []string
+	// Notes tell which databases came or went while the backup was taken.
+	Notes []string
+}
+
+// planShards decides which databases exist in the restored set. A database that
+// stood in the maps before and after the cut must be complete. One that was made
+// or deleted in between is there if its files are. nodes maps old Erlang names to
+// new ones, services to the label that people know; files are those on each new
+// node's disk.
+func planShards(before, after map[string]couchdb.ShardMap, nodes, services map[string]string, files map[string]map[string]bool) (shardPlan, error) {
+	var plan shardPlan
+	names := maps.Clone(before)
+	maps.Copy(names, after)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		old, hadBefore := before[name]
+		late, hasAfter := after[name]
+		certain := hadBefore && hasAfter && slices.Equal(old.Suffix, late.Suffix)
+		candidates := []couchdb.ShardMap{old}
+		switch {
+		case !hadBefore:
+			candidates = []couchdb.ShardMap{late}
+		case hasAfter && !certain: // deleted and made again under the same name
+			candidates = []couchdb.ShardMap{late, old}
+		}
+		found := false
+		for _, m := range candidates {
+			renamed, err := m.Renamed(nodes)
+			if err != nil {
+				return plan, err
+			}
+			present, missing := look(renamed, services, files)
+			if len(missing) == 0 {
+				plan.Maps, plan.Shards, found = append(plan.Maps, renamed), plan.Shards+present, true
+				break
+			}
+			if certain {
+				plan.Missing, found = append(plan.Missing, missing...), true
+			}
+		}
+		if !found {
+			plan.Notes = append(plan.Notes, fmt.Sprintf("database %s was created or deleted while the backup was taken and is not part of it", name))
+		}
+	}
+	return plan, nil
+}
+
+// look compares one map with the files.
+func look(m couchdb.ShardMap, services map[string]string, files map[string]map[string]bool) (present int, missing []string) {
+	for _, node := range slices.Sorted(maps.Keys(m.ByNode)) {
+		for _, shardRange := range m.ByNode[node] {
+			file := m.ShardFile(shardRange)
+			if files[node][file] {
+				present++
+			} else {
+				missing = append(missing, fmt.Sprintf("node %s lacks shard %s", services[node], file))
+			}
+		}
+	}
+	return present, missing
+}
+
+// compareCounts says which databases hold fewer or more documents than the
+// record allows: what was counted before the cut must be there, what came after
+// it cannot. CouchDB itself writes into its own databases when it starts, so
+// those have no upper bound.
+func compareCounts(record catalog.Record, restored map[string]couchdb.Counts, databases []string) (documents int64, problems []string) {
+	for _, name := range databases {
+		got, ok := restored[name]
+		if !ok {
+			problems = append(problems, fmt.Sprintf("database %s does not answer", name))
+			continue
+		}
+		documents += got.Documents
+		total := got.Documents + got.Deleted
+		if least, ok := record.Before.Counts[name]; ok && total < least.Documents+least.Deleted {
+			problems = append(problems, fmt.Sprintf("database %s has %d documents (deleted ones included), at least %d were recorded", name, total, least.Documents+least.Deleted))
+		}
+		if most, ok := record.After.Counts[name]; ok && name[0] != '_' && total > most.Documents+most.Deleted {
+			problems = append(problems, fmt.Sprintf("database %s has %d documents (deleted ones included), at most %d were recorded", name, total, most.Documents+most.Deleted))
+		}
+	}
+	return documents, problems
+}

@@ -1,0 +1,152 @@
+package restore
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	corev1 "k8s.io/api/core/v1"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/cht"
+)
+
+// replicasAnnotation keeps how many replicas a workload had in the backup, while
+// it is held at 0.
+const replicasAnnotation = "backup.communityhealthtoolkit.org/replicas"
+
+// decode gives the record's objects.
+func decode(record catalog.Record) ([]*unstructured.Unstructured, error) {
+	var objects []*unstructured.Unstructured
+	for i, raw := range record.Objects {
+		o := &unstructured.Unstructured{}
+		if err := o.UnmarshalJSON(raw); err != nil {
+			return nil, fmt.Errorf("object %d of the record of %s/%s: %w", i, record.Namespace, record.Name, err)
+		}
+		objects = append(objects, o)
+	}
+	return objects, nil
+}
+
+func isWorkload(o *unstructured.Unstructured) bool {
+	return o.GetKind() == "Deployment" || o.GetKind() == "StatefulSet"
+}
+
+// component is the cht.service label of a workload's pods.
+func component(o *unstructured.Unstructured) string {
+	service, _, _ := unstructured.NestedString(o.Object, "spec", "template", "metadata", "labels", cht.ServiceLabel)
+	return service
+}
+
+// restored gives the objects to apply, in order: rewritten, marked as this
+// restore's, and every workload at 0. An ingress only when the instance goes
+// live: its host is the source's.
+func restored(restore *api.Restore, objects []*unstructured.Unstructured, rewrite rewriter) []*unstructured.Unstructured {
+	var out []*unstructured.Unstructured
+	for _, kind := range cht.ObjectKinds {
+		for _, o := range objects {
+			if o.GroupVersionKind() != kind || kind.Kind == "Ingress" && !restore.Spec.GoLive {
+				continue
+			}
+			o = rewrite.object(o)
+			l := o.GetLabels()
+			if l == nil {
+				l = map[string]string{}
+			}
+			l[api.RestoreUIDLabel] = string(restore.UID)
+			o.SetLabels(l)
+			if isWorkload(o) {
+				hold(o)
+			}
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// hold sets a workload to 0 and notes what it had.
+func hold(o *unstructured.Unstructured) {
+	replicas, found, _ := unstructured.NestedInt64(o.Object, "spec", "replicas")
+	if !found {
+		replicas = 1
+	}
+	a := o.GetAnnotations()
+	if a == nil {
+		a = map[string]string{}
+	}
+	a[replicasAnnotation] = strconv.FormatInt(replicas, 10)
+	o.SetAnnotations(a)
+	_ = unstructured.SetNestedField(o.Object, int64(0), "spec", "replicas")
+}
+
+// applyObjects creates all objects; those that this restore made before stay.
+// Ingresses are left for the end.
+func (r *Reconciler) applyObjects(ctx context.Context, restore *api.Restore, objects []*unstructured.Unstructured, ingresses bool) error {
+	for _, o := range objects {
+		if (o.GetKind() == "Ingress") != ingresses {
+			continue
+		}
+		if err := r.create(ctx, restore, o.DeepCopy()); err != nil {
+			return fmt.Errorf("create %s %s/%s: %w", o.GetKind(), restore.Namespace, o.GetName(), err)
+		}
+	}
+	return nil
+}
+
+// scale sets the workloads that want says to to what they had in the backup, or
+// to 0.
+func (r *Reconciler) scale(ctx context.Context, objects []*unstructured.Unstructured, want func(component string) bool, up bool) error {
+	for _, o := range objects {
+		if !isWorkload(o) || !want(component(o)) {
+			continue
+		}
+		replicas := 0
+		if up {
+			replicas, _ = strconv.Atoi(o.GetAnnotations()[replicasAnnotation])
+		}
+		patch, err := json.Marshal(map[string]any{"spec": map[string]any{"replicas": replicas}})
+		if err != nil {
+			return err
+		}
+		target := &unstructured.Unstructured{}
+		target.SetGroupVersionKind(o.GroupVersionKind())
+		target.SetNamespace(o.GetNamespace())
+		target.SetName(o.GetName())
+		if err := r.Client.Patch(ctx, target, client.RawPatch(types.MergePatchType, patch)); err != nil {
+			return fmt.Errorf("scale %s %s/%s to %d: %w", o.GetKind(), o.GetNamespace(), o.GetName(), replicas, err)
+		}
+	}
+	return nil
+}
+
+const isolationName = "cht-restore-isolation"
+
+// isolation denies the namespace's pods everything but DNS and each other. The
+// controller may come in: it verifies CouchDB.
+func isolation(restore *api.Restore, controllerNamespace string) *networkingv1.NetworkPolicy {
+	udp, tcp, dns := corev1.ProtocolUDP, corev1.ProtocolTCP, intstr.FromInt32(53)
+	within := networkingv1.NetworkPolicyPeer{PodSelector: &metav1.LabelSelector{}}
+	return &networkingv1.NetworkPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: isolationName, Namespace: restore.Namespace, Labels: labels(restore, "")},
+		Spec: networkingv1.NetworkPolicySpec{
+			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress},
+			Ingress: []networkingv1.NetworkPolicyIngressRule{
+				{From: []networkingv1.NetworkPolicyPeer{within, {NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: controllerNamespace}}}}},
+			},
+			Egress: []networkingv1.NetworkPolicyEgressRule{
+				{To: []networkingv1.NetworkPolicyPeer{within}},
+				{To: []networkingv1.NetworkPolicyPeer{{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: metav1.NamespaceSystem}}}},
+					Ports: []networkingv1.NetworkPolicyPort{{Protocol: &udp, Port: &dns}, {Protocol: &tcp, Port: &dns}}},
+			},
+		},
+	}
+}

@@ -1,0 +1,88 @@
+package restore
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/catalog"
+)
+
+const (
+	rolePrepare = "prepare-volume"
+	roleProbe   = "probe-isolation"
+	volumePath  = "/volume"
+)
+
+// preparePod runs prepare-volume on one claim. It is root, since the files are
+// CouchDB's, but with no more than what changing them needs.
+func preparePod(restore *api.Restore, node catalog.Node, image string, cluster bool) *corev1.Pod {
+	command := []string{"/cht-backup", "prepare-volume", "--data", path.Join(volumePath, node.DataSubPath)}
+	if node.ConfigOnVolume {
+		command = append(command, "--config", path.Join(volumePath, node.ConfigSubPath))
+	}
+	if cluster {
+		command = append(command, "--cluster")
+	}
+	pod := ourPod(restore, rolePrepare, node.Service, image, command)
+	root, no := int64(0), false
+	pod.Spec.Containers[0].SecurityContext.RunAsUser = &root
+	pod.Spec.Containers[0].SecurityContext.RunAsNonRoot = &no
+	pod.Spec.Containers[0].SecurityContext.Capabilities.Add = []corev1.Capability{"DAC_OVERRIDE", "CHOWN", "FOWNER"}
+	pod.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "volume", MountPath: volumePath}}
+	pod.Spec.Volumes = []corev1.Volume{{Name: "volume", VolumeSource: corev1.VolumeSource{
+		PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: node.Claim}}}}
+	return pod
+}
+
+// probePod tries to leave the namespace. allowed must answer, or the probe
+// proves nothing; nothing else may.
+func probePod(restore *api.Restore, image, allowed string) *corev1.Pod {
+	return ourPod(restore, roleProbe, "probe", image, []string{"/cht-backup", "probe-isolation", "--allowed", allowed})
+}
+
+func ourPod(restore *api.Restore, role, node, image string, command []string) *corev1.Pod {
+	no, yes, user := false, true, int64(65532)
+	l := labels(restore, node)
+	l[api.RoleLabel] = role
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: restore.Namespace, Name: fmt.Sprintf("cht-%s-%.8s-%s", role, restore.UID, node), Labels: l},
+		Spec: corev1.PodSpec{
+			RestartPolicy: corev1.RestartPolicyNever, AutomountServiceAccountToken: &no,
+			Containers: []corev1.Container{{
+				Name: role, Image: image, ImagePullPolicy: corev1.PullIfNotPresent, Command: command,
+				TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+				SecurityContext: &corev1.SecurityContext{RunAsUser: &user, RunAsNonRoot: &yes, ReadOnlyRootFilesystem: &yes, AllowPrivilegeEscalation: &no,
+					Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}, SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
+			}},
+		},
+	}
+}
+
+func terminationMessage(pod corev1.Pod) string {
+	for _, c := range pod.Status.ContainerStatuses {
+		if t := c.State.Terminated; t != nil && (t.ExitCode != 0 || t.Message != "") {
+			return strings.TrimSpace(t.Message)
+		}
+	}
+	return strings.TrimSpace(pod.Status.Reason + " " + pod.Status.Message)
+}
+
+// podTrouble says why a pod does not run yet, as far as the API knows.
+func podTrouble(pod corev1.Pod) string {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
+			return c.Message
+		}
+	}
+	for _, c := range pod.Status.ContainerStatuses {
+		if w := c.State.Waiting; w != nil {
+			return strings.TrimSpace(w.Reason + " " + w.Message)
+		}
+	}
+	return string(pod.Status.Phase)
+}

@@ -1,0 +1,198 @@
+package restore
+
+import (
+	"context"
+
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot"
+	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/cht"
+	"github.com/medic/cht-backup/snapshot/reason"
+)
+
+// findRecord names the record that a restore's source means.
+func (r *Reconciler) findRecord(ctx context.Context, restore *api.Restore) (catalog.Head, error) {
+	source := restore.Spec.Source
+	heads, err := r.Records.List(ctx, source.Namespace)
+	if err != nil {
+		return catalog.Head{}, err
+	}
+	heads = slices.DeleteFunc(heads, func(h catalog.Head) bool {
+		return h.Name != source.Name || source.UID != "" && h.UID != source.UID
+	})
+	// A live Backup of that name is the one that is meant, and its state counts.
+	var backup api.Backup
+	err = r.Client.Get(ctx, client.ObjectKey{Namespace: source.Namespace, Name: source.Name}, &backup)
+	if client.IgnoreNotFound(err) != nil {
+		return catalog.Head{}, fmt.Errorf("get backup %s/%s: %w", source.Namespace, source.Name, err)
+	}
+	if err == nil && (source.UID == "" || source.UID == backup.UID) {
+		if backup.Status.Phase != api.PhaseCompleted {
+			return catalog.Head{}, reason.Refuse(api.ReasonBackupNotReady, "backup %s/%s is %s, not Completed; choose another (`kubectl cht list -n %s`)",
+				source.Namespace, source.Name, orPending(backup.Status.Phase), source.Namespace)
+		}
+		heads = slices.DeleteFunc(heads, func(h catalog.Head) bool { return h.UID != backup.UID })
+		for i := range heads {
+			heads[i].AllowedNamespaces = backup.Spec.AllowedNamespaces
+		}
+	}
+	switch len(heads) {
+	case 0:
+		return catalog.Head{}, reason.Refuse(api.ReasonBackupNotFound, "there is no record of backup %s/%s; `kubectl cht list -A` shows what there is", source.Namespace, source.Name)
+	case 1:
+		return heads[0], nil
+	}
+	var which []string
+	for _, h := range heads {
+		which = append(which, fmt.Sprintf("%s (cut %s)", h.UID, h.CutTime))
+	}
+	return catalog.Head{}, reason.Refuse(api.ReasonBackupNotFound, "there are %d backups named %s/%s, set source.uid to one of: %s", len(heads), source.Namespace, source.Name, strings.Join(which, ", "))
+}
+
+func orPending(p api.Phase) api.Phase {
+	if p == "" {
+		return api.PhasePending
+	}
+	return p
+}
+
+// allowed tells whether a backup may be restored into namespace: its own, and
+// those that whoever may change the Backup has named.
+func allowed(h catalog.Head, namespace string) error {
+	if namespace == h.Namespace || slices.Contains(h.AllowedNamespaces, namespace) || slices.Contains(h.AllowedNamespaces, "*") {
+		return nil
+	}
+	return reason.Refuse(api.ReasonNotAllowed, "backup %s/%s may not be restored into %s; somebody who may change that Backup must add %s to its spec.allowedNamespaces (`kubectl cht restore` does so)",
+		h.Namespace, h.Name, namespace, namespace)
+}
+
+// preflight refuses before anything is made.
+func (r *Reconciler) preflight(ctx context.Context, restore *api.Restore, record catalog.Record, objects []*unstructured.Unstructured) error {
+	if err := r.onlyOperation(ctx, restore); err != nil {
+		return err
+	}
+	// The target must be free of everything the restore makes.
+	for _, node := range record.Nodes {
+		if err := r.free(ctx, restore, &corev1.PersistentVolumeClaim{}, "claim", node.Claim); err != nil {
+			return err
+		}
+		if node.StorageClass == "" {
+			continue
+		}
+		var class storagev1.StorageClass
+		if err := r.Client.Get(ctx, client.ObjectKey{Name: node.StorageClass}, &class); apierrors.IsNotFound(err) {
+			return reason.Refuse(api.ReasonStorageClassMissing, "storage class %s of claim %s does not exist in this cluster; create it for driver %s", node.StorageClass, node.Claim, node.Driver)
+		} else if err != nil {
+			return fmt.Errorf("get storage class %s: %w", node.StorageClass, err)
+		}
+	}
+	for _, o := range restored(restore, objects, newRewriter(record.Namespace, restore.Namespace, objects)) {
+		there := &unstructured.Unstructured{}
+		there.SetGroupVersionKind(o.GroupVersionKind())
+		if err := r.free(ctx, restore, there, o.GetKind(), o.GetName()); err != nil {
+			return err
+		}
+	}
+	inventory, err := cht.Load(ctx, r.Client, restore.Namespace)
+	if err != nil {
+		return err
+	}
+	for _, pod := range inventory.Pods {
+		if pod.Labels[api.RestoreUIDLabel] == "" {
+			return reason.Refuse(api.ReasonTargetNotEmpty, "namespace %s runs CHT pod %s (%s); restore into an empty namespace", restore.Namespace, pod.Name, pod.Labels[cht.ServiceLabel])
+		}
+	}
+	return r.ingressFree(ctx, restore, objects)
+}
+
+func (r *Reconciler) free(ctx context.Context, restore *api.Restore, o client.Object, kind, name string) error {
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: restore.Namespace, Name: name}, o)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("get %s %s/%s: %w", kind, restore.Namespace, name, err)
+	}
+	if o.GetLabels()[api.RestoreUIDLabel] == string(restore.UID) {
+		return nil
+	}
+	return reason.Refuse(api.ReasonTargetNotEmpty, "%s %s exists in namespace %s already; restore into an empty namespace", kind, name, restore.Namespace)
+}
+
+// onlyOperation refuses while a backup or an older restore works here.
+func (r *Reconciler) onlyOperation(ctx context.Context, restore *api.Restore) error {
+	var restores api.RestoreList
+	if err := r.Client.List(ctx, &restores, client.InNamespace(restore.Namespace)); err != nil {
+		return fmt.Errorf("list restores of %s: %w", restore.Namespace, err)
+	}
+	for _, other := range restores.Items {
+		if other.UID != restore.UID && !snapshot.Ended(other.Status.Phase) && !restore.CreationTimestamp.Before(&other.CreationTimestamp) &&
+			(other.CreationTimestamp.Before(&restore.CreationTimestamp) || other.UID < restore.UID) {
+			return reason.Refuse(api.ReasonConcurrentOperation, "restore %s is under way in %s; wait until it ends", other.Name, restore.Namespace)
+		}
+	}
+	var backups api.BackupList
+	if err := r.Client.List(ctx, &backups, client.InNamespace(restore.Namespace)); err != nil {
+		return fmt.Errorf("list backups of %s: %w", restore.Namespace, err)
+	}
+	for _, b := range backups.Items {
+		if !snapshot.Ended(b.Status.Phase) {
+			return reason.Refuse(api.ReasonConcurrentOperation, "backup %s is under way in %s; wait until it ends", b.Name, restore.Namespace)
+		}
+	}
+	return nil
+}
+
+// ingressFree refuses to go live under a host that another ingress serves.
+func (r *Reconciler) ingressFree(ctx context.Context, restore *api.Restore, objects []*unstructured.Unstructured) error {
+	if !restore.Spec.GoLive {
+		return nil
+	}
+	mine := map[string]bool{}
+	for _, o := range objects {
+		if o.GetKind() == "Ingress" {
+			for _, host := range ingressHosts(o) {
+				mine[host] = true
+			}
+		}
+	}
+	if len(mine) == 0 {
+		return nil
+	}
+	var all networkingv1.IngressList
+	if err := r.Client.List(ctx, &all); err != nil {
+		return fmt.Errorf("list ingresses: %w", err)
+	}
+	for _, other := range all.Items {
+		for _, rule := range other.Spec.Rules {
+			if mine[rule.Host] && other.Namespace != restore.Namespace {
+				return reason.Refuse(api.ReasonIngressConflict, "ingress %s/%s serves host %q, which the backup's ingress would serve too: is the source still running? Remove that ingress, or restore without going live",
+					other.Namespace, other.Name, rule.Host)
+			}
+		}
+	}
+	return nil
+}
+
+func ingressHosts(o *unstructured.Unstructured) []string {
+	var hosts []string
+	rules, _, _ := unstructured.NestedSlice(o.Object, "spec", "rules")
+	for _, rule := range rules {
+		if m, ok := rule.(map[string]any); ok {
+			host, _ := m["host"].(string)
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts
+}

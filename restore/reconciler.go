@@ -1,0 +1,290 @@
+package restore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot"
+	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/cht"
+	"github.com/medic/cht-backup/snapshot/reason"
+)
+
+// turn is how long one reconcile works at a step before it looks at its object
+// again: a deleted restore must be noticed.
+const turn = 20 * time.Second
+
+// Reconciler works on Restores.
+type Reconciler struct {
+	// Client reads from the API server, not from a cache.
+	Client    client.WithWatch
+	Records   catalog.Store
+	Events    events.EventRecorder
+	Transport http.RoundTripper
+	// Image of the prepare-volume pods: the controller's own.
+	Image string
+	Now   func() time.Time
+}
+
+// Setup registers the reconciler. At most parallel restores run at once.
+func (r *Reconciler) Setup(mgr ctrl.Manager, parallel int) error {
+	return ctrl.NewControllerManagedBy(mgr).For(&api.Restore{}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: parallel}).Complete(r)
+}
+
+// Reconcile brings one Restore forward by one step. Every step can be repeated.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	restore := &api.Restore{}
+	if err := r.Client.Get(ctx, req.NamespacedName, restore); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if restore.DeletionTimestamp != nil {
+		return ctrl.Result{}, r.remove(ctx, restore)
+	}
+	if snapshot.Ended(restore.Status.Phase) {
+		return ctrl.Result{}, nil
+	}
+	was := restore.DeepCopy()
+	work, cancel := context.WithTimeout(ctx, turn)
+	defer cancel()
+	err := r.step(work, restore)
+	if err != nil {
+		err = r.failed(ctx, restore, err)
+	}
+	restore.Status.ObservedGeneration = restore.Generation
+	if restore.Status.Phase != was.Status.Phase {
+		now := metav1.NewMicroTime(r.Now())
+		restore.Status.PhaseTime = &now
+	}
+	if !equality.Semantic.DeepEqual(was.Status, restore.Status) {
+		if saveErr := r.save(ctx, restore); saveErr != nil {
+			return ctrl.Result{}, saveErr
+		}
+	}
+	if err != nil || snapshot.Ended(restore.Status.Phase) {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: 10 * time.Millisecond}, nil
+}
+
+func (r *Reconciler) step(ctx context.Context, restore *api.Restore) error {
+	if restore.Status.Phase == "" {
+		return r.accept(ctx, restore)
+	}
+	if restore.Status.Record == "" {
+		head, err := r.findRecord(ctx, restore)
+		if err != nil {
+			return err
+		}
+		if err := allowed(head, restore.Namespace); err != nil {
+			return err
+		}
+		restore.Status.Record, restore.Status.BackupUID = head.Secret, head.UID
+	}
+	record, err := r.Records.Get(ctx, restore.Status.Record)
+	if errors.Is(err, catalog.ErrNotFound) {
+		return reason.Refuse(api.ReasonBackupNotFound, "the record %s of backup %s/%s is gone: was the backup deleted?", restore.Status.Record, restore.Spec.Source.Namespace, restore.Spec.Source.Name)
+	} else if err != nil {
+		return err
+	}
+	source, err := decode(record)
+	if err != nil {
+		return err
+	}
+	rewrite := newRewriter(record.Namespace, restore.Namespace, source)
+	objects := restored(restore, source, rewrite)
+
+	switch restore.Status.Phase {
+	case api.PhasePending:
+		// 1. Refuse what is dangerous, before anything is made.
+		if err := r.preflight(ctx, restore, record, source); err != nil {
+			return err
+		}
+		restore.Status.CutTime = &metav1.MicroTime{Time: record.CutTime}
+		for _, node := range record.Nodes {
+			restore.Status.Volumes = append(restore.Status.Volumes, api.RestoredVolume{Node: node.Service, Claim: node.Claim})
+		}
+		r.enter(restore, api.PhaseVolumes, "making claims from the snapshots")
+	case api.PhaseVolumes:
+		// 2. Close the namespace, then fill it: claims, each prepared before CouchDB sees it.
+		if err := r.create(ctx, restore, isolation(restore, r.Records.Namespace)); err != nil {
+			return err
+		}
+		if err := r.makeVolumes(ctx, restore, record); err != nil {
+			return err
+		}
+		if err := r.dropImports(ctx, restore); err != nil {
+			return err
+		}
+		r.enter(restore, api.PhaseObjects, "applying the instance's objects, all workloads at 0")
+	case api.PhaseObjects:
+		// 3. Everything but the pods.
+		if err := r.applyObjects(ctx, restore, objects, false); err != nil {
+			return err
+		}
+		r.enter(restore, api.PhaseCouchDB, "starting CouchDB alone, under its new names")
+	case api.PhaseCouchDB, api.PhaseVerifying:
+		// 4. CouchDB alone: membership, shards where they belong, shard maps; 5. compare
+		// with the record. One step, since the second needs what the first found out.
+		return r.bringUp(ctx, restore, record, objects, rewrite)
+	case api.PhaseStarting:
+		// 6. What uses CouchDB.
+		if err := r.start(ctx, restore, record, objects); err != nil {
+			return err
+		}
+		now := metav1.NewMicroTime(r.Now())
+		restore.Status.CompletionTime, restore.Status.Phase = &now, api.PhaseCompleted
+		v := restore.Status.Verification
+		r.conclude(restore, metav1.ConditionTrue, api.ReasonCompleted,
+			fmt.Sprintf("verified: %d databases, %d shards, %d documents", v.Databases, v.Shards, v.Documents))
+	}
+	return nil
+}
+
+func (r *Reconciler) bringUp(ctx context.Context, restore *api.Restore, record catalog.Record, objects []*unstructured.Unstructured, rewrite rewriter) error {
+	c, plan, err := r.startCouchDB(ctx, restore, record, objects, rewrite)
+	if err != nil {
+		return err
+	}
+	r.enter(restore, api.PhaseVerifying, fmt.Sprintf("comparing %d databases with the record", len(plan.Maps)))
+	v, err := c.verify(ctx, record, plan)
+	restore.Status.Verification = &v
+	if err != nil {
+		return err
+	}
+	restore.Status.Notes = plan.Notes
+	r.enter(restore, api.PhaseStarting, "the data is verified; starting the components")
+	return nil
+}
+
+func (r *Reconciler) accept(ctx context.Context, restore *api.Restore) error {
+	base := restore.DeepCopy()
+	if controllerutil.AddFinalizer(restore, api.Finalizer) {
+		if err := r.Client.Patch(ctx, restore, client.MergeFrom(base)); err != nil {
+			return fmt.Errorf("add finalizer to restore %s/%s: %w", restore.Namespace, restore.Name, err)
+		}
+	}
+	now := metav1.NewMicroTime(r.Now())
+	restore.Status.StartTime = &now
+	r.enter(restore, api.PhasePending, "accepted")
+	return nil
+}
+
+// failed decides what an error of a step means. A turn that ended is none, until
+// the step has used up its time. Anything with a reason ends the restore; the
+// rest is the API server's trouble and is tried again.
+func (r *Reconciler) failed(ctx context.Context, restore *api.Restore, err error) error {
+	e := reason.Of(err)
+	var wait notYet
+	if e == nil || errors.As(err, &wait) {
+		spent := time.Duration(0)
+		if restore.Status.PhaseTime != nil {
+			spent = r.Now().Sub(restore.Status.PhaseTime.Time)
+		}
+		if spent < restore.Spec.StepTimeout.Duration {
+			if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &wait) {
+				r.progress(restore, err.Error())
+				return nil
+			}
+			return err
+		}
+		e = &reason.Error{Reason: api.ReasonStartTimeout}
+		err = fmt.Errorf("step %s was not done within %s: %w", restore.Status.Phase, restore.Spec.StepTimeout.Duration, err)
+	}
+	switch restore.Status.Phase {
+	case api.PhaseVolumes, api.PhaseObjects:
+		if undoErr := r.undo(ctx, restore); undoErr != nil {
+			return errors.Join(err, undoErr) // tried again, until nothing half done is left
+		}
+	case api.PhaseCouchDB, api.PhaseVerifying, api.PhaseStarting:
+		if stopErr := r.stop(ctx, restore, e.Reason == api.ReasonForeignMember); stopErr != nil {
+			return errors.Join(err, stopErr)
+		}
+	}
+	now := metav1.NewMicroTime(r.Now())
+	restore.Status.CompletionTime, restore.Status.Phase = &now, api.PhaseFailed
+	r.conclude(restore, metav1.ConditionFalse, e.Reason, err.Error())
+	return nil
+}
+
+// stop holds what a failed restore leaves for a look: all workloads at 0 but
+// CouchDB, and that too when it was about to join another cluster.
+func (r *Reconciler) stop(ctx context.Context, restore *api.Restore, couchDBToo bool) error {
+	for _, kind := range cht.ObjectKinds {
+		if kind.Group != "apps" {
+			continue
+		}
+		list := &unstructured.UnstructuredList{}
+		list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
+		if err := r.Client.List(ctx, list, client.InNamespace(restore.Namespace), client.MatchingLabels(labels(restore, ""))); err != nil {
+			return fmt.Errorf("list %s to stop: %w", kind.Kind, err)
+		}
+		var workloads []*unstructured.Unstructured
+		for i := range list.Items {
+			workloads = append(workloads, &list.Items[i])
+		}
+		if err := r.scale(ctx, workloads, func(c string) bool { return couchDBToo || !cht.IsCouchDB(c) }, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Reconciler) enter(restore *api.Restore, phase api.Phase, message string) {
+	restore.Status.Phase = phase
+	r.progress(restore, message)
+}
+
+func (r *Reconciler) progress(restore *api.Restore, message string) {
+	meta.SetStatusCondition(&restore.Status.Conditions, metav1.Condition{Type: api.ConditionReady, Status: metav1.ConditionUnknown,
+		Reason: api.ReasonProgressing, Message: clip(message), ObservedGeneration: restore.Generation})
+}
+
+func (r *Reconciler) conclude(restore *api.Restore, status metav1.ConditionStatus, why, message string) {
+	meta.SetStatusCondition(&restore.Status.Conditions, metav1.Condition{Type: api.ConditionReady, Status: status,
+		Reason: why, Message: clip(message), ObservedGeneration: restore.Generation})
+	kind := corev1.EventTypeNormal
+	if status != metav1.ConditionTrue {
+		kind = corev1.EventTypeWarning
+	}
+	r.Events.Eventf(restore, nil, kind, why, "Restore", "%s", clip(message))
+}
+
+// save replaces the whole status; only the leader writes it.
+func (r *Reconciler) save(ctx context.Context, restore *api.Restore) error {
+	patch, err := json.Marshal([]map[string]any{{"op": "add", "path": "/status", "value": restore.Status}})
+	if err != nil {
+		return err
+	}
+	target := &api.Restore{ObjectMeta: metav1.ObjectMeta{Name: restore.Name, Namespace: restore.Namespace}}
+	if err := r.Client.Status().Patch(ctx, target, client.RawPatch(types.JSONPatchType, patch)); err != nil {
+		return fmt.Errorf("write status of restore %s/%s: %w", restore.Namespace, restore.Name, err)
+	}
+	return nil
+}
+
+// clip keeps a message within what a condition and an event may hold.
+func clip(s string) string {
+	const most = 1000
+	if len(s) > most {
+		return s[:most] + " …"
+	}
+	return s
+}

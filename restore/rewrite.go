@@ -1,0 +1,114 @@
+package restore
+
+import (
+	"encoding/base64"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// hostLike matches what may be a DNS name inside a longer text.
+var hostLike = regexp.MustCompile(`[A-Za-z0-9][A-Za-z0-9.-]*`)
+
+// rewriter changes the namespace wherever a CHT object may carry it.
+type rewriter struct {
+	from, to string
+	services map[string]bool // the instance's Service names
+}
+
+func newRewriter(from, to string, objects []*unstructured.Unstructured) rewriter {
+	r := rewriter{from: from, to: to, services: map[string]bool{}}
+	for _, o := range objects {
+		if o.GetKind() == "Service" {
+			r.services[o.GetName()] = true
+		}
+	}
+	return r
+}
+
+// text rewrites the DNS names in s: SERVICE.NAMESPACE.svc… of any service, and
+// SERVICE.NAMESPACE of a service of the instance.
+func (r rewriter) text(s string) string {
+	return hostLike.ReplaceAllStringFunc(s, func(host string) string {
+		labels := strings.Split(host, ".")
+		for i := 1; i < len(labels); i++ {
+			short := i == len(labels)-1 && i == 1 && r.services[labels[0]]
+			full := i+1 < len(labels) && labels[i+1] == "svc"
+			if labels[i] == r.from && (short || full) {
+				labels[i] = r.to
+			}
+		}
+		return strings.Join(labels, ".")
+	})
+}
+
+// object gives o as it stands in the new namespace.
+func (r rewriter) object(o *unstructured.Unstructured) *unstructured.Unstructured {
+	o = o.DeepCopy()
+	if o.GetKind() == "Secret" {
+		r.secret(o)
+	}
+	o.Object, _ = r.value("", o.Object).(map[string]any)
+	o.SetNamespace(r.to)
+	if o.GetKind() == "RoleBinding" {
+		subjects, _, _ := unstructured.NestedSlice(o.Object, "subjects")
+		for _, s := range subjects {
+			if subject, ok := s.(map[string]any); ok && subject["namespace"] == r.from {
+				subject["namespace"] = r.to
+			}
+		}
+		if subjects != nil {
+			_ = unstructured.SetNestedSlice(o.Object, subjects, "subjects")
+		}
+	}
+	return o
+}
+
+// value walks any JSON value. Environment variables whose name says that they
+// hold a namespace, and Helm's note of the release's namespace, hold it bare.
+func (r rewriter) value(key string, v any) any {
+	switch v := v.(type) {
+	case string:
+		if v == r.from && key == "meta.helm.sh/release-namespace" {
+			return r.to
+		}
+		return r.text(v)
+	case []any:
+		for i := range v {
+			v[i] = r.value("", v[i])
+		}
+	case map[string]any:
+		if name, ok := v["name"].(string); ok && v["value"] == r.from && strings.Contains(strings.ToUpper(name), "NAMESPACE") {
+			v["value"] = r.to
+		}
+		for k := range v {
+			v[k] = r.value(k, v[k])
+		}
+	}
+	return v
+}
+
+// secret rewrites the texts in a Secret's data. What is not text stays.
+func (r rewriter) secret(o *unstructured.Unstructured) {
+	data, _, _ := unstructured.NestedMap(o.Object, "data")
+	for k, v := range data {
+		encoded, _ := v.(string)
+		raw, err := base64.StdEncoding.DecodeString(encoded)
+		if err != nil || !utf8.Valid(raw) {
+			continue
+		}
+		data[k] = base64.StdEncoding.EncodeToString([]byte(r.text(string(raw))))
+	}
+	if data != nil {
+		_ = unstructured.SetNestedMap(o.Object, data, "data")
+	}
+}
+
+// erlangName gives a CouchDB node's name in the new namespace. The one-node name
+// couchdb@127.0.0.1 is the same everywhere.
+func (r rewriter) erlangName(old string) string {
+	at := strings.LastIndex(old, "@")
+	return old[:at+1] + r.text(old[at+1:])
+}

@@ -1,0 +1,177 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/await"
+	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/cht"
+	"github.com/medic/cht-backup/snapshot/reason"
+)
+
+// inward are the components that talk to nobody outside the namespace.
+var inward = map[string]bool{"haproxy": true, "healthcheck": true}
+
+// start brings up the components that use CouchDB. Live: all, with the
+// isolation lifted and the ingress made. A clone: never Sentinel; the API and
+// all others only where the isolation is proven, since the API itself sends
+// messages through the configured SMS service.
+func (r *Reconciler) start(ctx context.Context, restore *api.Restore, record catalog.Record, objects []*unstructured.Unstructured) error {
+	if restore.Spec.GoLive {
+		policy := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: restore.Namespace, Name: isolationName}}
+		if err := r.Client.Delete(ctx, policy); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("lift the isolation: %w", err)
+		}
+		if err := r.scale(ctx, objects, func(c string) bool { return !cht.IsCouchDB(c) }, true); err != nil {
+			return err
+		}
+		if err := r.applyObjects(ctx, restore, objects, true); err != nil {
+			return err
+		}
+		return r.available(ctx, restore)
+	}
+	isolated, err := r.isolated(ctx, restore, record)
+	if err != nil {
+		return err
+	}
+	restore.Status.Notes = []string{"this is a clone: Sentinel stays at 0 and no ingress was made; restore with goLive to run it for real"}
+	if !isolated {
+		restore.Status.Notes = append(restore.Status.Notes,
+			"this cluster's network plugin does not enforce NetworkPolicies: a probe pod reached the Kubernetes API from the clone. The CHT API, which sends messages itself, and everything else that could reach out stays at 0")
+	}
+	err = r.scale(ctx, objects, func(c string) bool {
+		return inward[c] || isolated && !cht.IsCouchDB(c) && c != "sentinel"
+	}, true)
+	if err != nil {
+		return err
+	}
+	return r.available(ctx, restore)
+}
+
+// isolated runs a pod that tries to leave the namespace.
+func (r *Reconciler) isolated(ctx context.Context, restore *api.Restore, record catalog.Record) (bool, error) {
+	inventory, err := cht.Load(ctx, r.Client, restore.Namespace)
+	if err != nil {
+		return false, err
+	}
+	instance, err := cht.Discover(inventory)
+	if err != nil {
+		return false, notYet{err}
+	}
+	probe := probePod(restore, r.Image, net.JoinHostPort(instance.Nodes[0].Pod.IP, strconv.Itoa(cht.Port)))
+	if err := r.create(ctx, restore, probe); err != nil {
+		return false, err
+	}
+	isolated := false
+	var pods corev1.PodList
+	err = await.List(ctx, r.Client, &pods, func() (string, error) {
+		for _, pod := range pods.Items {
+			switch pod.Status.Phase {
+			case corev1.PodSucceeded:
+				isolated = true
+				return "", nil
+			case corev1.PodFailed:
+				return "", nil // not proven is not isolated
+			}
+		}
+		return "the isolation probe", nil
+	}, client.InNamespace(restore.Namespace), client.MatchingLabels{api.RestoreUIDLabel: string(restore.UID), api.RoleLabel: roleProbe})
+	if err != nil {
+		return false, err
+	}
+	if err := r.Client.Delete(ctx, probe); client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("delete the isolation probe: %w", err)
+	}
+	return isolated, nil
+}
+
+// available waits until every workload of the restore has its replicas ready.
+func (r *Reconciler) available(ctx context.Context, restore *api.Restore) error {
+	var deployments appsv1.DeploymentList
+	return await.List(ctx, r.Client, &deployments, func() (string, error) {
+		for _, d := range deployments.Items {
+			if d.Spec.Replicas != nil && (d.Status.ObservedGeneration < d.Generation || d.Status.ReadyReplicas < *d.Spec.Replicas) {
+				return fmt.Sprintf("deployment %s (%d of %d ready)", d.Name, d.Status.ReadyReplicas, *d.Spec.Replicas), nil
+			}
+		}
+		return "", nil
+	}, client.InNamespace(restore.Namespace), client.MatchingLabels(labels(restore, "")))
+}
+
+// startCouchDB starts CouchDB alone, gives it its new names and finds out
+// whether every shard is where it belongs. Nothing reads a database before that:
+// CouchDB would make an empty shard in place of a missing one.
+func (r *Reconciler) startCouchDB(ctx context.Context, restore *api.Restore, record catalog.Record, objects []*unstructured.Unstructured, rewrite rewriter) (couch, shardPlan, error) {
+	var plan shardPlan
+	if err := r.scale(ctx, objects, cht.IsCouchDB, true); err != nil {
+		return couch{}, plan, err
+	}
+	if err := r.couchReady(ctx, restore, len(record.Nodes)); err != nil {
+		return couch{}, plan, err
+	}
+	var c couch
+	err := retry(ctx, func() (err error) {
+		c, err = r.connect(ctx, restore, record, rewrite)
+		return err
+	})
+	if err != nil {
+		return c, plan, err
+	}
+	if err := c.join(ctx); err != nil {
+		return c, plan, err
+	}
+	files, err := c.files(ctx)
+	if err != nil {
+		return c, plan, err
+	}
+	names, services := map[string]string{}, map[string]string{}
+	for i, node := range record.Nodes {
+		names[node.ErlangName], services[c.names[i]] = c.names[i], node.Service
+	}
+	if plan, err = planShards(record.Before.ShardMaps, record.After.ShardMaps, names, services, files); err != nil {
+		return c, plan, reason.Refuse(api.ReasonShardsMissing, "%w", err)
+	}
+	if len(plan.Missing) > 0 {
+		v := api.Verification{Shards: int32(plan.Shards), Databases: int32(len(plan.Maps)), Problems: plan.Missing} //nolint:gosec // far below
+		_ = judge(&v)
+		restore.Status.Verification = &v
+		return c, plan, reason.Refuse(api.ReasonShardsMissing, "%s (%d shards are missing in all): a volume is empty, on the wrong node, or of another backup. No component was started", plan.Missing[0], len(plan.Missing))
+	}
+	return c, plan, c.writeMaps(ctx, plan.Maps)
+}
+
+func (r *Reconciler) couchReady(ctx context.Context, restore *api.Restore, nodes int) error {
+	var pods corev1.PodList
+	return await.List(ctx, r.Client, &pods, func() (string, error) {
+		ready, waiting := 0, "CouchDB pods"
+		for _, pod := range pods.Items {
+			if !cht.IsCouchDB(pod.Labels[cht.ServiceLabel]) || pod.DeletionTimestamp != nil {
+				continue
+			}
+			isReady := false
+			for _, c := range pod.Status.Conditions {
+				isReady = isReady || c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+			}
+			if isReady {
+				ready++
+			} else {
+				waiting = fmt.Sprintf("pod %s (%s)", pod.Name, podTrouble(pod))
+			}
+		}
+		if ready >= nodes {
+			return "", nil
+		}
+		return waiting, nil
+	}, client.InNamespace(restore.Namespace), client.HasLabels{cht.ServiceLabel})
+}

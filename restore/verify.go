@@ -1,0 +1,69 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/couchdb"
+	"github.com/medic/cht-backup/snapshot/reason"
+)
+
+const (
+	// sampleDatabases and sampleDocuments bound what is read back.
+	sampleDatabases = 50
+	sampleDocuments = 20
+	mostProblems    = 20
+)
+
+// verify asks every node for the counts of every database and reads a sample of
+// documents. An answer with status 200 proves nothing here: CouchDB makes empty
+// shards where it finds none.
+func (c couch) verify(ctx context.Context, record catalog.Record, plan shardPlan) (api.Verification, error) {
+	v := api.Verification{Shards: int32(plan.Shards), Databases: int32(len(plan.Maps))} //nolint:gosec // far below
+	names := make([]string, len(plan.Maps))
+	for i, m := range plan.Maps {
+		names[i] = m.ID
+	}
+	for i, client := range c.clients {
+		var counts map[string]couchdb.Counts
+		err := retry(ctx, func() (err error) {
+			if counts, err = client.Counts(ctx, names); err != nil {
+				return notYet{fmt.Errorf("counts through %s: %w", c.services[i], err)}
+			}
+			return nil
+		})
+		if err != nil {
+			return v, err
+		}
+		documents, problems := compareCounts(record, counts, names)
+		v.Documents = documents
+		for _, p := range problems {
+			v.Problems = append(v.Problems, "through "+c.services[i]+": "+p)
+		}
+	}
+	for i, name := range names {
+		if i >= sampleDatabases {
+			break
+		}
+		read, err := c.clients[i%len(c.clients)].ReadSample(ctx, name, sampleDocuments)
+		if err != nil {
+			v.Problems = append(v.Problems, fmt.Sprintf("database %s cannot be read through %s: %s", name, c.services[i%len(c.services)], err))
+		}
+		v.Sampled += read
+	}
+	return v, judge(&v)
+}
+
+// judge turns problems into an error and keeps the list short.
+func judge(v *api.Verification) error {
+	if len(v.Problems) == 0 {
+		return nil
+	}
+	first, all := v.Problems[0], len(v.Problems)
+	if all > mostProblems {
+		v.Problems = append(v.Problems[:mostProblems], fmt.Sprintf("and %d more", all-mostProblems))
+	}
+	return reason.Refuse(api.ReasonVerificationFailed, "the restored data is not what was backed up: %s (%d problems in all, see status.verification)", first, all)
+}

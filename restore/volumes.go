@@ -1,0 +1,163 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+
+	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/await"
+	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/reason"
+)
+
+func labels(restore *api.Restore, node string) map[string]string {
+	l := map[string]string{api.RestoreUIDLabel: string(restore.UID)}
+	if node != "" {
+		l[api.NodeLabel] = node
+	}
+	return l
+}
+
+func importName(restore *api.Restore, node string) string {
+	return fmt.Sprintf("cht-restore-%.8s-%s", restore.UID, node)
+}
+
+// content points at the storage's snapshot by its handle: the source's own
+// objects may be gone, and are not touched if they are there. Retain, so that
+// removing this pointer never removes the backup.
+func content(restore *api.Restore, node catalog.Node) *snapv1.VolumeSnapshotContent {
+	name := importName(restore, node.Service)
+	return &snapv1.VolumeSnapshotContent{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels(restore, node.Service)},
+		Spec: snapv1.VolumeSnapshotContentSpec{
+			Driver: node.Driver, DeletionPolicy: snapv1.VolumeSnapshotContentRetain,
+			Source:            snapv1.VolumeSnapshotContentSource{SnapshotHandle: &node.SnapshotHandle},
+			VolumeSnapshotRef: corev1.ObjectReference{Kind: "VolumeSnapshot", APIVersion: snapv1.SchemeGroupVersion.String(), Namespace: restore.Namespace, Name: name},
+		},
+	}
+}
+
+func snapshotOf(restore *api.Restore, node catalog.Node) *snapv1.VolumeSnapshot {
+	name := importName(restore, node.Service)
+	return &snapv1.VolumeSnapshot{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: restore.Namespace, Labels: labels(restore, node.Service)},
+		Spec:       snapv1.VolumeSnapshotSpec{Source: snapv1.VolumeSnapshotSource{VolumeSnapshotContentName: &name}},
+	}
+}
+
+// claim is made under the source's name, so that the workloads fit. It is as
+// large as the source's volume, and at least what the snapshot needs.
+func claim(restore *api.Restore, node catalog.Node) *corev1.PersistentVolumeClaim {
+	group := snapv1.GroupName
+	c := &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Name: node.Claim, Namespace: restore.Namespace, Labels: labels(restore, node.Service)},
+		Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+			Resources: corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{
+				corev1.ResourceStorage: *resource.NewQuantity(max(node.CapacityBytes, node.RestoreBytes), resource.BinarySI)}},
+			DataSource: &corev1.TypedLocalObjectReference{APIGroup: &group, Kind: "VolumeSnapshot", Name: importName(restore, node.Service)},
+		},
+	}
+	for k, v := range node.ClaimLabels {
+		if _, ours := c.Labels[k]; !ours {
+			c.Labels[k] = v
+		}
+	}
+	if node.StorageClass != "" {
+		c.Spec.StorageClassName = &node.StorageClass
+	}
+	return c
+}
+
+// makeVolumes creates claims filled from the snapshots, prepares each volume in
+// a pod, and ends when all are prepared. The pods are also what makes a claim
+// bind that waits for its first consumer.
+func (r *Reconciler) makeVolumes(ctx context.Context, restore *api.Restore, record catalog.Record) error {
+	for _, node := range record.Nodes {
+		pod := preparePod(restore, node, r.Image, len(record.Nodes) > 1)
+		for _, o := range []client.Object{content(restore, node), snapshotOf(restore, node), claim(restore, node), pod} {
+			if err := r.create(ctx, restore, o); err != nil {
+				return err
+			}
+		}
+	}
+	var pods corev1.PodList
+	return await.List(ctx, r.Client, &pods, func() (string, error) {
+		if len(pods.Items) < len(record.Nodes) {
+			return "prepare-volume pods", nil
+		}
+		waiting := ""
+		for _, pod := range pods.Items {
+			v := volumeStatus(restore, pod.Labels[api.NodeLabel])
+			switch pod.Status.Phase {
+			case corev1.PodSucceeded:
+				v.Bound, v.Prepared = true, true
+			case corev1.PodFailed:
+				return "", reason.Refuse(api.ReasonPrepareFailed, "%s: prepare-volume failed on claim %s: %s", v.Node, v.Claim, terminationMessage(pod))
+			default:
+				waiting = fmt.Sprintf("claim %s and pod %s (%s)", v.Claim, pod.Name, podTrouble(pod))
+			}
+		}
+		return waiting, nil
+	}, client.InNamespace(restore.Namespace), client.MatchingLabels{api.RestoreUIDLabel: string(restore.UID), api.RoleLabel: rolePrepare})
+}
+
+func volumeStatus(restore *api.Restore, node string) *api.RestoredVolume {
+	for i := range restore.Status.Volumes {
+		if restore.Status.Volumes[i].Node == node {
+			return &restore.Status.Volumes[i]
+		}
+	}
+	return &api.RestoredVolume{}
+}
+
+// dropImports removes what was only needed to fill the claims.
+func (r *Reconciler) dropImports(ctx context.Context, restore *api.Restore) error {
+	selector := client.MatchingLabels(labels(restore, ""))
+	err := r.Client.DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace(restore.Namespace), selector, client.HasLabels{api.RoleLabel})
+	if err != nil {
+		return fmt.Errorf("delete prepare-volume pods: %w", err)
+	}
+	if err := r.Client.DeleteAllOf(ctx, &snapv1.VolumeSnapshot{}, client.InNamespace(restore.Namespace), selector); err != nil {
+		return fmt.Errorf("delete imported VolumeSnapshots: %w", err)
+	}
+	if err := r.Client.DeleteAllOf(ctx, &snapv1.VolumeSnapshotContent{}, selector); err != nil {
+		return fmt.Errorf("delete imported VolumeSnapshotContents: %w", err)
+	}
+	return nil
+}
+
+// create makes an object, or finds that this restore made it before. Anybody
+// else's object of that name means that the namespace is not free.
+func (r *Reconciler) create(ctx context.Context, restore *api.Restore, o client.Object) error {
+	err := r.Client.Create(ctx, o)
+	if !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	there, ok := o.DeepCopyObject().(client.Object)
+	if !ok {
+		return err
+	}
+	if err := r.Client.Get(ctx, client.ObjectKeyFromObject(o), there); err != nil {
+		return err
+	}
+	if there.GetLabels()[api.RestoreUIDLabel] != string(restore.UID) {
+		return reason.Refuse(api.ReasonTargetNotEmpty, "%s %s exists in namespace %s and is not of this restore; restore into an empty namespace",
+			kindOf(o), o.GetName(), restore.Namespace)
+	}
+	return nil
+}
+
+func kindOf(o client.Object) string {
+	if kind := o.GetObjectKind().GroupVersionKind().Kind; kind != "" {
+		return kind
+	}
+	return fmt.Sprintf("%T", o)
+}

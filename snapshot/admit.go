@@ -1,0 +1,48 @@
+package snapshot
+
+import (
+	"context"
+	"fmt"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/reason"
+)
+
+// admit refuses a backup while another operation works on the instance. Of two
+// backups the older goes on, so that two created at once cannot both refuse.
+func (r *Reconciler) admit(ctx context.Context, b *api.Backup) error {
+	var backups api.BackupList
+	if err := r.Client.List(ctx, &backups, client.InNamespace(b.Namespace)); err != nil {
+		return fmt.Errorf("list backups of %s: %w", b.Namespace, err)
+	}
+	for i := range backups.Items {
+		other := &backups.Items[i]
+		if other.UID != b.UID && other.DeletionTimestamp == nil && !Ended(other.Status.Phase) && older(other, b) {
+			return reason.Refuse(api.ReasonConcurrentOperation,
+				"backup %s is under way in %s (%s); wait until it ends, then create another", other.Name, b.Namespace, other.Status.Phase)
+		}
+	}
+	var restores api.RestoreList
+	if err := r.Client.List(ctx, &restores, client.InNamespace(b.Namespace)); err != nil {
+		return fmt.Errorf("list restores of %s: %w", b.Namespace, err)
+	}
+	for _, restore := range restores.Items {
+		if !Ended(restore.Status.Phase) {
+			return reason.Refuse(api.ReasonConcurrentOperation,
+				"restore %s is under way in %s (%s); wait until it ends, then create another backup", restore.Name, b.Namespace, restore.Status.Phase)
+		}
+	}
+	return nil
+}
+
+// Ended tells whether a phase is final.
+func Ended(p api.Phase) bool { return p == api.PhaseCompleted || p == api.PhaseFailed }
+
+func older(a, b *api.Backup) bool {
+	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
+		return a.CreationTimestamp.Before(&b.CreationTimestamp)
+	}
+	return a.UID < b.UID
+}

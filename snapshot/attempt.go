@@ -1,0 +1,192 @@
+package snapshot
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/cht"
+	"github.com/medic/cht-backup/snapshot/quiesce"
+	"github.com/medic/cht-backup/snapshot/reason"
+)
+
+// attempt tries one cut, from finding the instance to the written record. The
+// phase is written down before each part, so that a controller that starts anew
+// knows what may have been left behind; an attempt is never picked up half way,
+// since its streams are gone.
+func (r *Reconciler) attempt(ctx context.Context, b *api.Backup) error {
+	b.Status.Attempt++
+	if err := r.enter(ctx, b, api.PhasePreparing, fmt.Sprintf("attempt %d of %d: looking for the instance", b.Status.Attempt, b.Spec.Attempts)); err != nil {
+		return err
+	}
+
+	// 1. Find what there is to back up, and refuse what cannot be.
+	inventory, err := cht.Load(ctx, r.Client, b.Namespace)
+	if err != nil {
+		return err
+	}
+	instance, err := cht.Discover(inventory)
+	if err != nil {
+		return err
+	}
+	b.Status.Nodes = int32(len(instance.Nodes)) //nolint:gosec // a handful
+	cut, done, err := r.Snapshotter.Prepare(ctx, b, instance.Nodes)
+	if err != nil {
+		return err
+	}
+	defer done()
+	couch, err := r.joinCluster(ctx, instance)
+	if err != nil {
+		return err
+	}
+	objects, err := cht.Objects(ctx, r.Client, b.Namespace)
+	if err != nil {
+		return err
+	}
+
+	// 2. Open a stream to every node. From here on the streams' end releases all.
+	h, err := r.openHold(ctx, b, instance)
+	if err != nil {
+		return err
+	}
+	defer quiesce.CloseAll(h.streams)
+	b.Status.QuiesceMode, b.Status.QuiesceReason = h.mode, h.why
+
+	// 3. The last look before the cut: nothing under the hold may read a database.
+	before, err := couch.survey(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.enter(ctx, b, api.PhaseCutting, fmt.Sprintf("attempt %d: quiesce %s, cutting %d volumes", b.Status.Attempt, h.mode, len(instance.Nodes))); err != nil {
+		return err
+	}
+
+	// 4. Hold, cut, release.
+	var volumes []api.VolumeStatus
+	times, err := quiesce.Stall(ctx, h.streams, h.maxStall, func(ctx context.Context) (err error) {
+		volumes, err = cut(ctx)
+		return err
+	})
+	log.FromContext(ctx).Info("stall", "mode", h.mode, "quiesce", times.Quiesced.Sub(times.Start), "cut", times.Cut.Sub(times.Quiesced),
+		"release", times.Released.Sub(times.Cut), "total", times.Released.Sub(times.Start), "error", fmt.Sprint(err))
+	r.noteStall(b, h, times)
+	if err != nil {
+		return err
+	}
+	b.Status.Consistency = api.Consistent
+	if h.mode == api.QuiesceNone {
+		b.Status.Consistency = api.CrashConsistent
+	}
+	b.Status.Volumes = volumes
+
+	// 5. Look again, and write down what a restore needs.
+	after, err := couch.survey(ctx)
+	if err != nil {
+		return err
+	}
+	record, err := r.record(ctx, b, instance, couch, before, after)
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
+		raw, err := o.MarshalJSON()
+		if err != nil {
+			return fmt.Errorf("encode %s %s: %w", o.GetKind(), o.GetName(), err)
+		}
+		record.Objects = append(record.Objects, json.RawMessage(raw))
+	}
+	if b.Status.Record, err = r.Records.Put(ctx, record, b.Spec.AllowedNamespaces); err != nil {
+		return reason.Failed(api.ReasonRecordFailed, "%w", err)
+	}
+	b.Status.Databases = int32(len(before.ShardMaps)) //nolint:gosec // far below
+	return r.enter(ctx, b, api.PhaseFinishing, "the CHT runs on; waiting until the storage has the snapshots ready")
+}
+
+func (r *Reconciler) noteStall(b *api.Backup, h hold, t quiesce.Times) {
+	b.Status.Timeline = &api.Timeline{QuiesceStart: metav1.NewMicroTime(t.Start), Quiesced: metav1.NewMicroTime(t.Quiesced),
+		Cut: metav1.NewMicroTime(t.Cut), Released: metav1.NewMicroTime(t.Released)}
+	stall := int64(0)
+	if h.mode != api.QuiesceNone {
+		stall = t.Released.Sub(t.Start).Milliseconds()
+	}
+	b.Status.StallMilliseconds = &stall
+}
+
+// record gathers all but the objects.
+func (r *Reconciler) record(ctx context.Context, b *api.Backup, instance cht.Instance, couch cluster, before, after catalog.Survey) (catalog.Record, error) {
+	record := catalog.Record{Namespace: b.Namespace, Name: b.Name, UID: b.UID, Consistency: b.Status.Consistency,
+		CouchDB: couch.version, Before: before, After: after}
+	volumes := map[string]*api.VolumeStatus{}
+	for i := range b.Status.Volumes {
+		v := &b.Status.Volumes[i]
+		if v.Handle == "" { // the driver may name it a moment after the cut
+			if err := r.Snapshotter.Refresh(ctx, v); err != nil {
+				return record, err
+			}
+		}
+		if v.Handle == "" || v.CutTime == nil {
+			return record, reason.Failed(api.ReasonSnapshotFailed, "%s: the driver gave snapshot %s no handle", v.Node, v.Snapshot)
+		}
+		if v.CutTime.After(record.CutTime) {
+			record.CutTime = v.CutTime.Time
+		}
+		volumes[v.Node] = v
+	}
+	b.Status.CutTime = &metav1.MicroTime{Time: record.CutTime}
+	for i, n := range instance.Nodes {
+		v := volumes[n.Service]
+		var claim corev1.PersistentVolumeClaim
+		if err := r.Client.Get(ctx, client.ObjectKey{Namespace: b.Namespace, Name: n.Claim.Name}, &claim); err != nil {
+			return record, fmt.Errorf("get claim %s: %w", n.Claim.Name, err)
+		}
+		node := catalog.Node{Service: n.Service, ErlangName: couch.names[i], Claim: n.Claim.Name, ClaimLabels: claim.Labels, StorageClass: n.Claim.StorageClass,
+			CapacityBytes: n.Claim.Capacity, DataSubPath: n.DataSubPath, ConfigSubPath: n.ConfigSubPath, ConfigOnVolume: n.ConfigOnVolume,
+			Driver: v.Driver, SnapshotHandle: v.Handle, SnapshotContent: v.Content}
+		if v.RestoreSize != nil {
+			node.RestoreBytes = v.RestoreSize.Value()
+		}
+		record.Nodes = append(record.Nodes, node)
+	}
+	return record, nil
+}
+
+// finish waits until the storage is done, and completes the backup.
+func (r *Reconciler) finish(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
+	ready := 0
+	for i := range b.Status.Volumes {
+		v := &b.Status.Volumes[i]
+		if err := r.Snapshotter.Refresh(ctx, v); err != nil {
+			return 0, err
+		}
+		if !v.Ready {
+			continue
+		}
+		if err := r.Snapshotter.Keep(ctx, v); err != nil {
+			return 0, err
+		}
+		ready++
+	}
+	if ready < len(b.Status.Volumes) {
+		left := b.Spec.ReadyTimeout.Duration - r.Now().Sub(b.Status.Timeline.Released.Time)
+		if left <= 0 {
+			return 0, reason.Refuse(api.ReasonReadyTimeout, "%d of %d snapshots were ready after %s; raise spec.readyTimeout or see the storage", ready, len(b.Status.Volumes), b.Spec.ReadyTimeout.Duration)
+		}
+		r.progress(b, fmt.Sprintf("%d of %d snapshots are ready", ready, len(b.Status.Volumes)))
+		return min(left, 15*time.Second), nil // an event comes sooner; this is for one that was lost
+	}
+	if left, err := removeFreezers(ctx, r.Client, b); err != nil || left > 0 {
+		return time.Second, err
+	}
+	now := metav1.NewMicroTime(r.Now())
+	b.Status.Timeline.Ready, b.Status.CompletionTime, b.Status.Phase = &now, &now, api.PhaseCompleted
+	r.conclude(b, metav1.ConditionTrue, api.ReasonCompleted, fmt.Sprintf("%s backup of %d CouchDB nodes, writes were held for %d ms", b.Status.Consistency, b.Status.Nodes, *b.Status.StallMilliseconds))
+	return 0, nil
+}

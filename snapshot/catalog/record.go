@@ -1,0 +1,61 @@
+package catalog
+
+import (
+	"encoding/json"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/couchdb"
+)
+
+// FormatVersion is the version of the record's layout that is written. A record
+// of a newer one is refused, not guessed at.
+const FormatVersion = 1
+
+// Record is everything known of one backup.
+type Record struct {
+	Format      int             `json:"format"`
+	Namespace   string          `json:"namespace"`
+	Name        string          `json:"name"`
+	UID         types.UID       `json:"uid"`
+	CutTime     time.Time       `json:"cutTime"`
+	Consistency api.Consistency `json:"consistency"`
+	// CouchDB is the server's version.
+	CouchDB string `json:"couchdb"`
+	Nodes   []Node `json:"nodes"`
+	// Before and After are what the cluster said just before the quiesce and just
+	// after it. What is in the snapshots lies between the two.
+	Before Survey `json:"before"`
+	After  Survey `json:"after"`
+	// Objects are the instance's Kubernetes objects, cleaned.
+	Objects []json.RawMessage `json:"objects"`
+}
+
+// Survey is what a CouchDB cluster says of itself at one time.
+type Survey struct {
+	ShardMaps map[string]couchdb.ShardMap `json:"shardMaps"`
+	Counts    map[string]couchdb.Counts   `json:"counts"`
+}
+
+// Node is one CouchDB node and the snapshot of its volume.
+type Node struct {
+	// Service is the value of cht.service, ErlangName CouchDB's name of the node.
+	Service    string `json:"service"`
+	ErlangName string `json:"erlangName"`
+
+	Claim         string            `json:"claim"`
+	ClaimLabels   map[string]string `json:"claimLabels,omitempty"`
+	StorageClass  string            `json:"storageClass,omitempty"`
+	CapacityBytes int64             `json:"capacityBytes"`
+
+	DataSubPath    string `json:"dataSubPath"`
+	ConfigSubPath  string `json:"configSubPath"`
+	ConfigOnVolume bool   `json:"configOnVolume"`
+
+	Driver          string `json:"driver"`
+	SnapshotHandle  string `json:"snapshotHandle"`
+	SnapshotContent string `json:"snapshotContent"`
+	RestoreBytes    int64  `json:"restoreBytes,omitempty"`
+}

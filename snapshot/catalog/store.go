@@ -1,0 +1,202 @@
+package catalog
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+)
+
+const (
+	// chunkBytes of a record go into one Secret; the API server's limit is 1 MiB.
+	chunkBytes = 900 << 10
+	// maxRecord bounds a record unpacked, so that a hostile one cannot fill memory.
+	maxRecord = 512 << 20
+
+	secretType = corev1.SecretType("backup.communityhealthtoolkit.org/record")
+	dataKey    = "record"
+
+	partLabel         = "backup.communityhealthtoolkit.org/record-part"
+	chunksAnnotation  = "backup.communityhealthtoolkit.org/record-chunks"
+	digestAnnotation  = "backup.communityhealthtoolkit.org/record-sha256"
+	cutTimeAnnotation = "backup.communityhealthtoolkit.org/cut-time"
+	headPart          = "head"
+)
+
+// ErrNotFound is the answer when there is no such record.
+var ErrNotFound = errors.New("no such record")
+
+// Store keeps records as Secrets in one namespace.
+type Store struct {
+	Client    client.Client
+	Namespace string
+}
+
+// Head is what can be known of a record without reading it.
+type Head struct {
+	Secret            string
+	Namespace, Name   string
+	UID               types.UID
+	AllowedNamespaces []string
+	CutTime           string // RFC 3339
+}
+
+func secretName(uid types.UID, part int) string {
+	if part == 0 {
+		return "cht-backup-" + string(uid)
+	}
+	return fmt.Sprintf("cht-backup-%s-%d", uid, part)
+}
+
+// Put writes a record: all other parts first, the head last. Writing it again
+// replaces it.
+func (s Store) Put(ctx context.Context, r Record, allowed []string) (head string, err error) {
+	r.Format = FormatVersion
+	var packed bytes.Buffer
+	zip := gzip.NewWriter(&packed)
+	if err := errors.Join(json.NewEncoder(zip).Encode(r), zip.Close()); err != nil {
+		return "", fmt.Errorf("encode record: %w", err)
+	}
+	digest := sha256.Sum256(packed.Bytes())
+	chunks := slices.Collect(slices.Chunk(packed.Bytes(), chunkBytes))
+	for part := len(chunks) - 1; part >= 0; part-- {
+		secret := &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{
+				Name: secretName(r.UID, part), Namespace: s.Namespace,
+				Labels: map[string]string{api.BackupUIDLabel: string(r.UID), api.SourceNamespaceLabel: r.Namespace, partLabel: strconv.Itoa(part)},
+			},
+			Type: secretType,
+			Data: map[string][]byte{dataKey: chunks[part]},
+		}
+		if part == 0 {
+			secret.Labels[partLabel] = headPart
+			secret.Annotations = map[string]string{
+				api.SourceNameAnnotation: r.Name, chunksAnnotation: strconv.Itoa(len(chunks)), digestAnnotation: hex.EncodeToString(digest[:]),
+				api.AllowedNamespacesAnnotation: strings.Join(allowed, ","), cutTimeAnnotation: metav1.NewTime(r.CutTime).UTC().Format("2006-01-02T15:04:05Z"),
+			}
+		}
+		if err := s.write(ctx, secret); err != nil {
+			return "", fmt.Errorf("write record %s/%s: %w", s.Namespace, secret.Name, err)
+		}
+	}
+	return secretName(r.UID, 0), nil
+}
+
+func (s Store) write(ctx context.Context, secret *corev1.Secret) error {
+	err := s.Client.Create(ctx, secret)
+	if !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	return s.Client.Update(ctx, secret)
+}
+
+// Get reads a record by its head's name and checks it.
+func (s Store) Get(ctx context.Context, head string) (Record, error) {
+	var r Record
+	var secret corev1.Secret
+	if err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: head}, &secret); err != nil {
+		if apierrors.IsNotFound(err) {
+			return r, ErrNotFound
+		}
+		return r, fmt.Errorf("get record %s/%s: %w", s.Namespace, head, err)
+	}
+	count, err := strconv.Atoi(secret.Annotations[chunksAnnotation])
+	if err != nil || count < 1 || count > maxRecord/chunkBytes {
+		return r, fmt.Errorf("record %s/%s: annotation %s is %q", s.Namespace, head, chunksAnnotation, secret.Annotations[chunksAnnotation])
+	}
+	uid, digest := types.UID(secret.Labels[api.BackupUIDLabel]), secret.Annotations[digestAnnotation]
+	packed := slices.Clone(secret.Data[dataKey])
+	for part := 1; part < count; part++ {
+		var more corev1.Secret
+		if err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: secretName(uid, part)}, &more); err != nil {
+			return r, fmt.Errorf("record %s/%s is incomplete: part %d: %w", s.Namespace, head, part, err)
+		}
+		packed = append(packed, more.Data[dataKey]...)
+	}
+	if sum := sha256.Sum256(packed); hex.EncodeToString(sum[:]) != digest {
+		return r, fmt.Errorf("record %s/%s is damaged: its SHA-256 is not the one noted", s.Namespace, head)
+	}
+	zip, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return r, fmt.Errorf("record %s/%s: %w", s.Namespace, head, err)
+	}
+	if err := json.NewDecoder(io.LimitReader(zip, maxRecord)).Decode(&r); err != nil {
+		return r, fmt.Errorf("record %s/%s: decode: %w", s.Namespace, head, err)
+	}
+	if r.Format != FormatVersion {
+		return r, fmt.Errorf("record %s/%s has format %d, this version reads %d; use a newer cht-backup", s.Namespace, head, r.Format, FormatVersion)
+	}
+	return r, nil
+}
+
+// List gives the heads of all records, or of those of one source namespace.
+func (s Store) List(ctx context.Context, namespace string) ([]Head, error) {
+	labels := client.MatchingLabels{partLabel: headPart}
+	if namespace != "" {
+		labels[api.SourceNamespaceLabel] = namespace
+	}
+	// Metadata is enough, and spares the memory of all the records' bytes.
+	var heads []Head
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+	token := ""
+	for {
+		if err := s.Client.List(ctx, list, client.InNamespace(s.Namespace), labels, client.Limit(500), client.Continue(token)); err != nil {
+			return nil, fmt.Errorf("list records in %s: %w", s.Namespace, err)
+		}
+		for _, item := range list.Items {
+			head := Head{Secret: item.Name, Namespace: item.Labels[api.SourceNamespaceLabel], Name: item.Annotations[api.SourceNameAnnotation],
+				UID: types.UID(item.Labels[api.BackupUIDLabel]), CutTime: item.Annotations[cutTimeAnnotation]}
+			if allowed := item.Annotations[api.AllowedNamespacesAnnotation]; allowed != "" {
+				head.AllowedNamespaces = strings.Split(allowed, ",")
+			}
+			heads = append(heads, head)
+		}
+		if token = list.Continue; token == "" {
+			return heads, nil
+		}
+	}
+}
+
+// Allow writes into a record's head which namespaces it may be restored into.
+func (s Store) Allow(ctx context.Context, head string, namespaces []string) error {
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: head, Namespace: s.Namespace}}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{
+		api.AllowedNamespacesAnnotation: strings.Join(namespaces, ",")}}})
+	if err != nil {
+		return err
+	}
+	if err := s.Client.Patch(ctx, secret, client.RawPatch(types.MergePatchType, patch)); err != nil {
+		return fmt.Errorf("set the allowed namespaces of record %s/%s: %w", s.Namespace, head, err)
+	}
+	return nil
+}
+
+// Delete removes a record, the head first: what is half removed is not there.
+func (s Store) Delete(ctx context.Context, uid types.UID) error {
+	head := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: secretName(uid, 0), Namespace: s.Namespace}}
+	if err := s.Client.Delete(ctx, head); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("delete record %s/%s: %w", s.Namespace, head.Name, err)
+	}
+	err := s.Client.DeleteAllOf(ctx, &corev1.Secret{}, client.InNamespace(s.Namespace), client.MatchingLabels{api.BackupUIDLabel: string(uid)})
+	if err != nil {
+		return fmt.Errorf("delete the parts of record %s/%s: %w", s.Namespace, head.Name, err)
+	}
+	return nil
+}

@@ -1,0 +1,67 @@
+package cht
+
+import (
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// The CHT charts' own names.
+const (
+	// ServiceLabel tells which component a pod is.
+	ServiceLabel = "cht.service"
+	// CredentialsSecret holds CouchDB's admin user and password.
+	CredentialsSecret = "cht-couchdb-credentials"
+	// DataMount and ConfigMount are where the CouchDB container has its claim.
+	DataMount   = "/opt/couchdb/data"
+	ConfigMount = "/opt/couchdb/etc/local.d"
+	// Port is CouchDB's HTTP port.
+	Port = 5984
+	// SingleNodeName is the Erlang name of a one-node CHT, in every namespace.
+	SingleNodeName = "couchdb@127.0.0.1"
+)
+
+// Instance is one CHT deployment as it runs.
+type Instance struct {
+	Namespace string
+	// Nodes in the order of their numbers.
+	Nodes []Node
+	// User and Password are CouchDB's admin credentials.
+	User, Password string
+}
+
+// Node is one CouchDB node.
+type Node struct {
+	// Service is the value of the label cht.service: couchdb or couchdb-N.
+	Service string
+	Pod     Pod
+	Claim   Claim
+	// DataSubPath and ConfigSubPath are where on the volume CouchDB's data and its
+	// local.d lie; "" is the volume's root. ConfigOnVolume is false where local.d
+	// is not mounted from the claim.
+	DataSubPath    string
+	ConfigSubPath  string
+	ConfigOnVolume bool
+}
+
+// Pod is the part of a CouchDB pod that matters here.
+type Pod struct {
+	Name      string
+	UID       types.UID
+	Container string
+	NodeName  string
+	IP        string
+	Image     string
+}
+
+// Claim is a node's PersistentVolumeClaim and the volume behind it.
+type Claim struct {
+	Name         string
+	UID          types.UID
+	StorageClass string
+	// Capacity of the volume in bytes.
+	Capacity int64
+	Volume   string
+	// Driver is the CSI driver, "" for a volume that is not CSI.
+	Driver string
+	// Source says in words what the volume is, for messages.
+	Source string
+}

@@ -1,0 +1,87 @@
+package cht
+
+import (
+	"context"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// pageSize bounds one page of a list call.
+const pageSize = 500
+
+// Inventory are the objects an instance is discovered from.
+type Inventory struct {
+	Namespace    string
+	Pods         []corev1.Pod
+	Deployments  []appsv1.Deployment
+	StatefulSets []appsv1.StatefulSet
+	Claims       map[string]corev1.PersistentVolumeClaim
+	Volumes      map[string]corev1.PersistentVolume
+	Credentials  *corev1.Secret
+}
+
+// Load reads the inventory of a namespace.
+func Load(ctx context.Context, c client.Reader, namespace string) (Inventory, error) {
+	inv := Inventory{Namespace: namespace, Claims: map[string]corev1.PersistentVolumeClaim{}, Volumes: map[string]corev1.PersistentVolume{}}
+	var pods corev1.PodList
+	err := eachPage(ctx, c, &pods, func() { inv.Pods = append(inv.Pods, pods.Items...) },
+		client.InNamespace(namespace), client.HasLabels{ServiceLabel})
+	if err != nil {
+		return inv, fmt.Errorf("list pods of %s: %w", namespace, err)
+	}
+	var deployments appsv1.DeploymentList
+	if err := eachPage(ctx, c, &deployments, func() { inv.Deployments = append(inv.Deployments, deployments.Items...) },
+		client.InNamespace(namespace)); err != nil {
+		return inv, fmt.Errorf("list deployments of %s: %w", namespace, err)
+	}
+	var sets appsv1.StatefulSetList
+	if err := eachPage(ctx, c, &sets, func() { inv.StatefulSets = append(inv.StatefulSets, sets.Items...) },
+		client.InNamespace(namespace)); err != nil {
+		return inv, fmt.Errorf("list statefulsets of %s: %w", namespace, err)
+	}
+	var claims corev1.PersistentVolumeClaimList
+	err = eachPage(ctx, c, &claims, func() {
+		for _, claim := range claims.Items {
+			inv.Claims[claim.Name] = claim
+		}
+	}, client.InNamespace(namespace))
+	if err != nil {
+		return inv, fmt.Errorf("list claims of %s: %w", namespace, err)
+	}
+	for _, claim := range inv.Claims {
+		if claim.Spec.VolumeName == "" {
+			continue
+		}
+		var volume corev1.PersistentVolume
+		if err := c.Get(ctx, client.ObjectKey{Name: claim.Spec.VolumeName}, &volume); client.IgnoreNotFound(err) != nil {
+			return inv, fmt.Errorf("get volume %s of claim %s: %w", claim.Spec.VolumeName, claim.Name, err)
+		} else if err == nil {
+			inv.Volumes[volume.Name] = volume
+		}
+	}
+	var secret corev1.Secret
+	if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: CredentialsSecret}, &secret); err == nil {
+		inv.Credentials = &secret
+	} else if !apierrors.IsNotFound(err) {
+		return inv, fmt.Errorf("get secret %s/%s: %w", namespace, CredentialsSecret, err)
+	}
+	return inv, nil
+}
+
+// eachPage lists page by page and calls add after each.
+func eachPage(ctx context.Context, c client.Reader, list client.ObjectList, add func(), opts ...client.ListOption) error {
+	token := ""
+	for {
+		if err := c.List(ctx, list, append(opts, client.Limit(pageSize), client.Continue(token))...); err != nil {
+			return err
+		}
+		add()
+		if token = list.GetContinue(); token == "" {
+			return nil
+		}
+	}
+}

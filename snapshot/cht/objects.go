@@ -1,0 +1,116 @@
+package cht
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// ObjectKinds are the kinds an instance is made of, in the order in which a
+// restore applies them. Claims are not among them: they come from snapshots.
+var ObjectKinds = []schema.GroupVersionKind{
+	{Version: "v1", Kind: "ServiceAccount"},
+	{Version: "v1", Kind: "Secret"},
+	{Version: "v1", Kind: "ConfigMap"},
+	{Group: "rbac.authorization.k8s.io", Version: "v1", Kind: "Role"},
+	{Group: "rbac.authorization.k8s.io", Version: "v1", Kind: "RoleBinding"},
+	{Version: "v1", Kind: "Service"},
+	{Group: "policy", Version: "v1", Kind: "PodDisruptionBudget"},
+	{Group: "apps", Version: "v1", Kind: "StatefulSet"},
+	{Group: "apps", Version: "v1", Kind: "Deployment"},
+	{Group: "networking.k8s.io", Version: "v1", Kind: "Ingress"},
+}
+
+// Objects reads everything an instance is made of from its namespace, without
+// what the cluster owns.
+func Objects(ctx context.Context, c client.Reader, namespace string) ([]*unstructured.Unstructured, error) {
+	var objects []*unstructured.Unstructured
+	for _, kind := range ObjectKinds {
+		list := &unstructured.UnstructuredList{}
+		list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
+		err := eachPage(ctx, c, list, func() {
+			for i := range list.Items {
+				if belongs(&list.Items[i]) {
+					objects = append(objects, clean(&list.Items[i]))
+				}
+			}
+		}, client.InNamespace(namespace))
+		if err != nil {
+			return nil, fmt.Errorf("list %s of %s: %w", kind.Kind, namespace, err)
+		}
+	}
+	return objects, nil
+}
+
+// belongs tells whether an object is the instance's own and not made by the
+// cluster, by another object, or by Helm for its own bookkeeping.
+func belongs(o *unstructured.Unstructured) bool {
+	if len(o.GetOwnerReferences()) > 0 {
+		return false
+	}
+	switch o.GetKind() {
+	case "Secret":
+		t, _, _ := unstructured.NestedString(o.Object, "type")
+		return t != "kubernetes.io/service-account-token" && t != "helm.sh/release.v1"
+	case "ConfigMap":
+		return o.GetName() != "kube-root-ca.crt"
+	case "ServiceAccount":
+		return o.GetName() != "default"
+	}
+	return true
+}
+
+// clean drops what the cluster wrote: identity, status, addresses.
+func clean(o *unstructured.Unstructured) *unstructured.Unstructured {
+	o = o.DeepCopy()
+	for _, field := range []string{"uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink", "finalizers"} {
+		unstructured.RemoveNestedField(o.Object, "metadata", field)
+	}
+	unstructured.RemoveNestedField(o.Object, "status")
+	o.SetAnnotations(without(o.GetAnnotations(), "kubectl.kubernetes.io/last-applied-configuration", "deployment.kubernetes.io/"))
+	// A restored instance that is backed up again must not carry the old restore's mark.
+	o.SetLabels(without(o.GetLabels(), "backup.communityhealthtoolkit.org/"))
+	switch o.GetKind() {
+	case "Service":
+		if ip, _, _ := unstructured.NestedString(o.Object, "spec", "clusterIP"); ip != "None" {
+			unstructured.RemoveNestedField(o.Object, "spec", "clusterIP")
+			unstructured.RemoveNestedField(o.Object, "spec", "clusterIPs")
+		}
+		for _, field := range []string{"ipFamilies", "ipFamilyPolicy", "healthCheckNodePort", "internalTrafficPolicy"} {
+			unstructured.RemoveNestedField(o.Object, "spec", field)
+		}
+		ports, _, _ := unstructured.NestedSlice(o.Object, "spec", "ports")
+		for _, p := range ports {
+			if port, ok := p.(map[string]any); ok {
+				delete(port, "nodePort") // chosen by the cluster; two services cannot have one
+			}
+		}
+		if ports != nil {
+			_ = unstructured.SetNestedSlice(o.Object, ports, "spec", "ports")
+		}
+	case "ServiceAccount":
+		unstructured.RemoveNestedField(o.Object, "secrets")
+	}
+	return o
+}
+
+func without(m map[string]string, prefixes ...string) map[string]string {
+	var kept map[string]string
+	for k, v := range m {
+		drop := false
+		for _, p := range prefixes {
+			drop = drop || strings.HasPrefix(k, p)
+		}
+		if !drop {
+			if kept == nil {
+				kept = map[string]string{}
+			}
+			kept[k] = v
+		}
+	}
+	return kept
+}

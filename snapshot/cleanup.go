@@ -1,0 +1,81 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+)
+
+const (
+	// stillThere is how soon a clean-up looks again when no event came.
+	stillThere = time.Second
+	// beforeRetry lets writers recover between two stalls.
+	beforeRetry = 3 * time.Second
+)
+
+// discard removes everything an unfinished backup may have made, and tells how
+// many pods and snapshots are still on their way out.
+func (r *Reconciler) discard(ctx context.Context, b *api.Backup) (left int, err error) {
+	// Freezers first: their end thaws.
+	pods, err := removeFreezers(ctx, r.Client, b)
+	snapshots, snapshotErr := r.Snapshotter.Discard(ctx, b)
+	return pods + snapshots, errors.Join(err, snapshotErr, r.Records.Delete(ctx, b.UID))
+}
+
+// cleanUp ends an attempt that failed: once nothing of it is left, the backup
+// is tried again or fails for good. A driver that hangs keeps it here, in
+// sight, until the driver answers.
+func (r *Reconciler) cleanUp(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
+	left, err := r.discard(ctx, b)
+	if err != nil {
+		return 0, err
+	}
+	if left > 0 {
+		return stillThere, nil
+	}
+	b.Status.Volumes, b.Status.Record, b.Status.CutTime, b.Status.Consistency, b.Status.Databases = nil, "", nil, "", 0
+	if b.Status.PendingReason == "" {
+		b.Status.Phase, b.Status.PendingMessage = api.PhasePending, ""
+		return beforeRetry, nil
+	}
+	now := metav1.NewMicroTime(r.Now())
+	b.Status.CompletionTime, b.Status.Phase = &now, api.PhaseFailed
+	r.conclude(b, metav1.ConditionFalse, b.Status.PendingReason, b.Status.PendingMessage)
+	b.Status.PendingReason, b.Status.PendingMessage = "", ""
+	return 0, nil
+}
+
+// remove serves the finalizer. Deleting a Backup deletes its snapshots and its
+// record. Deleting its whole namespace does not: that is the disaster a backup
+// is there for, so snapshots and record are kept, and only the object goes.
+func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
+	if !controllerutil.ContainsFinalizer(b, api.Finalizer) {
+		return 0, nil
+	}
+	var namespace corev1.Namespace
+	if err := r.Client.Get(ctx, client.ObjectKey{Name: b.Namespace}, &namespace); err != nil {
+		return 0, fmt.Errorf("get namespace %s: %w", b.Namespace, err)
+	}
+	if namespace.DeletionTimestamp != nil && b.Status.Phase == api.PhaseCompleted {
+		// The object's list dies with it; the record's counts from now on.
+		if err := r.Records.Allow(ctx, b.Status.Record, b.Spec.AllowedNamespaces); err != nil {
+			return 0, err
+		}
+	} else if left, err := r.discard(ctx, b); err != nil || left > 0 {
+		return stillThere, err
+	}
+	base := b.DeepCopy()
+	controllerutil.RemoveFinalizer(b, api.Finalizer)
+	if err := r.Client.Patch(ctx, b, client.MergeFrom(base)); client.IgnoreNotFound(err) != nil {
+		return 0, fmt.Errorf("remove finalizer of backup %s/%s: %w", b.Namespace, b.Name, err)
+	}
+	return 0, nil
+}

@@ -1,0 +1,142 @@
+package couchdb
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// maxAnswer bounds one answer in bytes. The largest is a page of shard maps:
+// 200 maps of 12 shards are some 500 kB.
+const maxAnswer = 64 << 20
+
+// Client talks to one CouchDB node as its admin. It is safe for concurrent use.
+type Client struct {
+	base     string
+	user     string
+	password string
+	http     *http.Client
+}
+
+// New makes a client of the node at base, for example http://10.0.0.7:5984.
+func New(base, user, password string, transport http.RoundTripper) *Client {
+	return &Client{base: strings.TrimRight(base, "/"), user: user, password: password, http: &http.Client{Transport: transport}}
+}
+
+// StatusError is an answer other than the expected one.
+type StatusError struct {
+	Method, Path string
+	Status       int
+	Code, Reason string // CouchDB's "error" and "reason"
+}
+
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("%s %s: HTTP %d %s: %s", e.Method, e.Path, e.Status, e.Code, e.Reason)
+}
+
+// IsStatus tells whether err is an answer with that HTTP status.
+func IsStatus(err error, status int) bool {
+	var e *StatusError
+	return errors.As(err, &e) && e.Status == status
+}
+
+// do sends one request and decodes a 2xx answer into out (nil to drop it). The
+// URL carries no credentials, so no error text can leak them.
+func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		raw, err := json.Marshal(in)
+		if err != nil {
+			return fmt.Errorf("%s %s: encode: %w", method, path, err)
+		}
+		body = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return err
+	}
+	req.SetBasicAuth(c.user, c.password)
+	req.Header.Set("Accept", "application/json")
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer := io.LimitReader(resp.Body, maxAnswer)
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		e := &StatusError{Method: method, Path: path, Status: resp.StatusCode}
+		var said struct{ Error, Reason string }
+		if raw, err := io.ReadAll(io.LimitReader(answer, 4096)); err == nil && json.Unmarshal(raw, &said) == nil {
+			e.Code, e.Reason = said.Error, said.Reason
+		}
+		return e
+	}
+	if out == nil {
+		_, err := io.Copy(io.Discard, answer) // drained, so that the connection is used again
+		return err
+	}
+	if err := json.NewDecoder(answer).Decode(out); err != nil {
+		return fmt.Errorf("%s %s: decode: %w", method, path, err)
+	}
+	return nil
+}
+
+// Version gives the server's version, for example "3.5.0".
+func (c *Client) Version(ctx context.Context) (string, error) {
+	var v struct{ Version string }
+	err := c.do(ctx, http.MethodGet, "/", nil, &v)
+	return v.Version, err
+}
+
+// NodeName gives the Erlang name of the node that answers.
+func (c *Client) NodeName(ctx context.Context) (string, error) {
+	var v struct{ Name string }
+	err := c.do(ctx, http.MethodGet, "/_node/_local", nil, &v)
+	return v.Name, err
+}
+
+// Membership is who a node is connected to and who belongs to the cluster.
+type Membership struct {
+	AllNodes     []string `json:"all_nodes"`
+	ClusterNodes []string `json:"cluster_nodes"`
+}
+
+// Membership asks for it. It is answered from memory, so also while frozen.
+func (c *Client) Membership(ctx context.Context) (Membership, error) {
+	var m Membership
+	err := c.do(ctx, http.MethodGet, "/_membership", nil, &m)
+	return m, err
+}
+
+// Up tells whether the node answers /_up with 200. A node under a frozen file
+// system, or with wrong shard maps, does so too: this proves only that it runs.
+func (c *Client) Up(ctx context.Context) error {
+	return c.do(ctx, http.MethodGet, "/_up", nil, nil)
+}
+
+// AddNode makes name a member of the cluster. A member that is there already
+// is no error.
+func (c *Client) AddNode(ctx context.Context, name string) error {
+	err := c.do(ctx, http.MethodPut, "/_node/_local/_nodes/"+url.PathEscape(name), struct{}{}, nil)
+	if IsStatus(err, http.StatusConflict) {
+		return nil
+	}
+	return err
+}
+
+// LocalDatabases lists the node-local databases of node as that node's disk has
+// them, among them every shard file as "shards/<range>/<db>.<suffix>".
+func (c *Client) LocalDatabases(ctx context.Context, node string) ([]string, error) {
+	var names []string
+	err := c.do(ctx, http.MethodGet, "/_node/"+url.PathEscape(node)+"/_all_dbs", nil, &names)
+	return names, err
+}

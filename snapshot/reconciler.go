@@ -1,0 +1,186 @@
+package snapshot
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/quiesce"
+	"github.com/medic/cht-backup/snapshot/reason"
+)
+
+// Reconciler works on Backups.
+type Reconciler struct {
+	// Client reads from the API server, never from a cache: an attempt begun twice
+	// because of old news would be a second stall.
+	Client      client.WithWatch
+	Exec        quiesce.Execer
+	Snapshotter Snapshotter
+	Records     catalog.Store
+	Events      events.EventRecorder
+	// Transport carries the requests to CouchDB.
+	Transport http.RoundTripper
+	// Image of the freezer pods: the controller's own.
+	Image string
+	// Now is the clock, for the tests.
+	Now func() time.Time
+}
+
+// Setup registers the reconciler. At most parallel backups run at once.
+func (r *Reconciler) Setup(mgr ctrl.Manager, parallel int) error {
+	return ctrl.NewControllerManagedBy(mgr).For(&api.Backup{}).
+		Owns(&corev1.Pod{}).Owns(&snapv1.VolumeSnapshot{}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: parallel}).Complete(r)
+}
+
+// Reconcile brings one Backup forward. Which step is next follows from the
+// status alone.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	b := &api.Backup{}
+	if err := r.Client.Get(ctx, req.NamespacedName, b); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if b.DeletionTimestamp != nil {
+		again, err := r.remove(ctx, b)
+		return ctrl.Result{RequeueAfter: again}, err
+	}
+	was := b.DeepCopy()
+	again, err := r.step(ctx, b)
+	if err != nil {
+		again, err = r.failed(b, err)
+	}
+	b.Status.ObservedGeneration = b.Generation
+	if !equality.Semantic.DeepEqual(was.Status, b.Status) {
+		if patchErr := r.save(ctx, b); patchErr != nil {
+			return ctrl.Result{}, patchErr
+		}
+	}
+	return ctrl.Result{RequeueAfter: again}, err
+}
+
+func (r *Reconciler) step(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
+	switch b.Status.Phase {
+	case api.PhaseCompleted:
+		return 0, nil
+	case api.PhaseFailed:
+		return 0, nil
+	case "":
+		base := b.DeepCopy()
+		if controllerutil.AddFinalizer(b, api.Finalizer) {
+			if err := r.Client.Patch(ctx, b, client.MergeFrom(base)); err != nil {
+				return 0, fmt.Errorf("add finalizer to backup %s/%s: %w", b.Namespace, b.Name, err)
+			}
+		}
+		now := metav1.NewMicroTime(r.Now())
+		b.Status.StartTime = &now
+		if err := r.enter(ctx, b, api.PhasePending, "accepted"); err != nil {
+			return 0, err
+		}
+		fallthrough
+	case api.PhasePending:
+		if err := r.admit(ctx, b); err != nil {
+			return 0, err
+		}
+		if err := r.attempt(ctx, b); err != nil {
+			return 0, err
+		}
+		return time.Millisecond, nil
+	case api.PhasePreparing, api.PhaseCutting:
+		// This process did not begin that attempt, or could not write its end down.
+		return 0, reason.Failed(api.ReasonInterrupted, "the controller was interrupted while %s; the nodes released themselves", b.Status.Phase)
+	case api.PhaseFinishing:
+		return r.finish(ctx, b)
+	case api.PhaseCleaningUp:
+		return r.cleanUp(ctx, b)
+	default:
+		return 0, reason.Refuse(api.ReasonInterrupted, "phase %q is not known to this version", b.Status.Phase)
+	}
+}
+
+// failed decides what an error means: errors with a reason end the attempt,
+// others (the API server hiccuped) are tried again as they are, unless they came
+// in the middle of an attempt, which then counts as interrupted the next time.
+func (r *Reconciler) failed(b *api.Backup, err error) (time.Duration, error) {
+	e := reason.Of(err)
+	if e == nil {
+		return 0, err
+	}
+	retry := !e.Final && b.Status.Attempt < b.Spec.Attempts && b.Status.Phase != api.PhaseFinishing
+	b.Status.PendingReason, b.Status.PendingMessage = e.Reason, err.Error()
+	message := err.Error()
+	if retry {
+		b.Status.PendingReason = ""
+		message = fmt.Sprintf("attempt %d of %d: %s; trying again after a clean-up", b.Status.Attempt, b.Spec.Attempts, err)
+	}
+	b.Status.Phase = api.PhaseCleaningUp
+	r.event(b, corev1.EventTypeWarning, e.Reason, message)
+	meta.SetStatusCondition(&b.Status.Conditions, metav1.Condition{Type: api.ConditionReady, Status: metav1.ConditionUnknown,
+		Reason: e.Reason, Message: clip(message), ObservedGeneration: b.Generation})
+	return time.Millisecond, nil
+}
+
+// enter writes a phase down before its work begins.
+func (r *Reconciler) enter(ctx context.Context, b *api.Backup, phase api.Phase, message string) error {
+	b.Status.Phase = phase
+	r.progress(b, message)
+	return r.save(ctx, b)
+}
+
+func (r *Reconciler) progress(b *api.Backup, message string) {
+	meta.SetStatusCondition(&b.Status.Conditions, metav1.Condition{Type: api.ConditionReady, Status: metav1.ConditionUnknown,
+		Reason: api.ReasonProgressing, Message: clip(message), ObservedGeneration: b.Generation})
+}
+
+// conclude writes the final condition and tells the world.
+func (r *Reconciler) conclude(b *api.Backup, status metav1.ConditionStatus, why, message string) {
+	meta.SetStatusCondition(&b.Status.Conditions, metav1.Condition{Type: api.ConditionReady, Status: status,
+		Reason: why, Message: clip(message), ObservedGeneration: b.Generation})
+	kind := corev1.EventTypeNormal
+	if status != metav1.ConditionTrue {
+		kind = corev1.EventTypeWarning
+	}
+	r.event(b, kind, why, message)
+}
+
+func (r *Reconciler) event(b *api.Backup, kind, why, message string) {
+	r.Events.Eventf(b, nil, kind, why, "Backup", "%s", clip(message))
+}
+
+// save replaces the whole status. Only the leader writes it, so it needs no
+// version check, which a change of allowedNamespaces meanwhile would fail.
+func (r *Reconciler) save(ctx context.Context, b *api.Backup) error {
+	patch, err := json.Marshal([]map[string]any{{"op": "add", "path": "/status", "value": b.Status}})
+	if err != nil {
+		return err
+	}
+	target := &api.Backup{ObjectMeta: metav1.ObjectMeta{Name: b.Name, Namespace: b.Namespace}}
+	if err := r.Client.Status().Patch(ctx, target, client.RawPatch(types.JSONPatchType, patch)); err != nil {
+		return fmt.Errorf("write status of backup %s/%s: %w", b.Namespace, b.Name, err)
+	}
+	return nil
+}
+
+// clip keeps a message within what a condition and an event may hold.
+func clip(s string) string {
+	const most = 1000
+	if len(s) > most {
+		return s[:most] + " …"
+	}
+	return s
+}
