@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
@@ -19,9 +18,6 @@ import (
 	"github.com/medic/cht-backup/snapshot/couchdb"
 	"github.com/medic/cht-backup/snapshot/reason"
 )
-
-// writersAtOnce is how many shard maps are written at a time.
-const writersAtOnce = 16
 
 // couch is the restored CouchDB cluster.
 type couch struct {
@@ -173,19 +169,13 @@ func (c couch) files(ctx context.Context) (map[string]map[string]bool, error) {
 // writeMaps writes all maps through the first node and waits until every node
 // has them.
 func (c couch) writeMaps(ctx context.Context, maps []couchdb.ShardMap) error {
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(writersAtOnce)
-	for _, m := range maps {
-		group.Go(func() error {
-			return retry(groupCtx, func() error {
-				if err := c.clients[0].PutShardMap(groupCtx, m); err != nil {
-					return notYet{fmt.Errorf("write shard map of %s: %w", m.ID, err)}
-				}
-				return nil
-			})
-		})
-	}
-	if err := group.Wait(); err != nil {
+	err := retry(ctx, func() error {
+		if err := c.clients[0].PutShardMaps(ctx, maps); err != nil {
+			return notYet{fmt.Errorf("write shard maps: %w", err)}
+		}
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	return retry(ctx, func() error {

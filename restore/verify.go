@@ -15,6 +15,8 @@ const (
 	sampleDatabases = 50
 	sampleDocuments = 20
 	mostProblems    = 20
+	// patience is how often an incomplete answer is asked for again.
+	patience = 8
 )
 
 // verify asks every node for the counts of every database and reads a sample of
@@ -28,9 +30,14 @@ func (c couch) verify(ctx context.Context, record catalog.Record, plan shardPlan
 	}
 	for i, client := range c.clients {
 		var counts map[string]couchdb.Counts
+		looks := 0
 		err := retry(ctx, func() (err error) {
 			if counts, err = client.Counts(ctx, names); err != nil {
 				return notYet{fmt.Errorf("counts through %s: %w", c.services[i], err)}
+			}
+			// Fresh maps may take a moment; after that a missing answer is a finding.
+			if looks++; len(counts) < len(names) && looks < patience {
+				return notYet{fmt.Errorf("%s answers for %d of %d databases", c.services[i], len(counts), len(names))}
 			}
 			return nil
 		})

@@ -30,6 +30,11 @@ func (r *Reconciler) joinCluster(ctx context.Context, instance cht.Instance) (cl
 		if err != nil {
 			return c, unavailable(n.Service, err)
 		}
+		if maintenance, err := node.InMaintenance(ctx); err != nil {
+			return c, unavailable(n.Service, err)
+		} else if maintenance {
+			return c, reason.Refuse(api.ReasonCouchDBUnavailable, "%s is in maintenance mode, in which CouchDB hides databases; end it, then back up", n.Service)
+		}
 		c.names = append(c.names, name)
 		if i == 0 {
 			c.first = node

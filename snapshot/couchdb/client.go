@@ -33,7 +33,8 @@ func New(base, user, password string, transport http.RoundTripper) *Client {
 type StatusError struct {
 	Method, Path string
 	Status       int
-	Code, Reason string // CouchDB's "error" and "reason"
+	// Code, Reason and State are CouchDB's "error", "reason" and "status".
+	Code, Reason, State string
 }
 
 func (e *StatusError) Error() string {
@@ -74,9 +75,9 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 	answer := io.LimitReader(resp.Body, maxAnswer)
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		e := &StatusError{Method: method, Path: path, Status: resp.StatusCode}
-		var said struct{ Error, Reason string }
+		var said struct{ Error, Reason, Status string }
 		if raw, err := io.ReadAll(io.LimitReader(answer, 4096)); err == nil && json.Unmarshal(raw, &said) == nil {
-			e.Code, e.Reason = said.Error, said.Reason
+			e.Code, e.Reason, e.State = said.Error, said.Reason, said.Status
 		}
 		return e
 	}
@@ -117,16 +118,28 @@ func (c *Client) Membership(ctx context.Context) (Membership, error) {
 	return m, err
 }
 
-// Up tells whether the node answers /_up with 200. A node under a frozen file
-// system, or with wrong shard maps, does so too: this proves only that it runs.
-func (c *Client) Up(ctx context.Context) error {
-	return c.do(ctx, http.MethodGet, "/_up", nil, nil)
+// InMaintenance tells whether the node is in maintenance mode "true". A cluster
+// with such a node answers _dbs_info with not_found for databases that exist, so
+// its counts prove nothing. A 200 of /_up proves only that the node runs.
+func (c *Client) InMaintenance(ctx context.Context) (bool, error) {
+	err := c.do(ctx, http.MethodGet, "/_up", nil, nil)
+	var e *StatusError
+	if errors.As(err, &e) && e.Status == http.StatusNotFound {
+		return e.State == "maintenance_mode", nil
+	}
+	return false, err
+}
+
+// escape makes a path segment of a name. A plus must be escaped too: CouchDB
+// reads a bare one as a blank.
+func escape(name string) string {
+	return strings.ReplaceAll(url.PathEscape(name), "+", "%2B")
 }
 
 // AddNode makes name a member of the cluster. A member that is there already
 // is no error.
 func (c *Client) AddNode(ctx context.Context, name string) error {
-	err := c.do(ctx, http.MethodPut, "/_node/_local/_nodes/"+url.PathEscape(name), struct{}{}, nil)
+	err := c.do(ctx, http.MethodPut, "/_node/_local/_nodes/"+escape(name), struct{}{}, nil)
 	if IsStatus(err, http.StatusConflict) {
 		return nil
 	}
@@ -137,6 +150,6 @@ func (c *Client) AddNode(ctx context.Context, name string) error {
 // them, among them every shard file as "shards/<range>/<db>.<suffix>".
 func (c *Client) LocalDatabases(ctx context.Context, node string) ([]string, error) {
 	var names []string
-	err := c.do(ctx, http.MethodGet, "/_node/"+url.PathEscape(node)+"/_all_dbs", nil, &names)
+	err := c.do(ctx, http.MethodGet, "/_node/"+escape(node)+"/_all_dbs", nil, &names)
 	return names, err
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 )
 
 // infoBatch is how many databases one _dbs_info request may name (CouchDB
@@ -19,7 +18,8 @@ type Counts struct {
 }
 
 // Counts asks for the counts of all named databases. One that is gone by then
-// is left out of the answer; any other error in an item is an error.
+// is left out of the answer; any other error in an item is an error. No node may
+// be in maintenance mode: see InMaintenance.
 func (c *Client) Counts(ctx context.Context, databases []string) (map[string]Counts, error) {
 	counts := make(map[string]Counts, len(databases))
 	for start := 0; start < len(databases); start += infoBatch {
@@ -57,7 +57,7 @@ func (c *Client) ReadSample(ctx context.Context, database string, limit int) (re
 			Doc json.RawMessage `json:"doc"`
 		} `json:"rows"`
 	}
-	path := fmt.Sprintf("/%s/_all_docs?include_docs=true&limit=%d", url.PathEscape(database), limit)
+	path := fmt.Sprintf("/%s/_all_docs?include_docs=true&limit=%d", escape(database), limit)
 	if err := c.do(ctx, http.MethodGet, path, nil, &page); err != nil {
 		return 0, err
 	}

@@ -114,7 +114,7 @@ func (c *Client) ShardMaps(ctx context.Context, node string) (map[string]ShardMa
 				Doc *ShardMap `json:"doc"`
 			} `json:"rows"`
 		}
-		path := "/_node/" + url.PathEscape(node) + "/_dbs/_all_docs?" + query.Encode()
+		path := "/_node/" + escape(node) + "/_dbs/_all_docs?" + query.Encode()
 		if err := c.do(ctx, http.MethodGet, path, nil, &page); err != nil {
 			return nil, err
 		}
@@ -133,16 +133,55 @@ func (c *Client) ShardMaps(ctx context.Context, node string) (map[string]ShardMa
 	}
 }
 
-// PutShardMap writes one map on the answering node; the others get it from
-// there. A map that is there with the same places is left alone.
-func (c *Client) PutShardMap(ctx context.Context, m ShardMap) error {
-	path := "/_node/_local/_dbs/" + url.PathEscape(m.ID)
-	m.Rev = ""
-	err := c.do(ctx, http.MethodPut, path, m, nil)
-	if !IsStatus(err, http.StatusConflict) {
-		return err
+// PutShardMaps writes maps on the answering node, in bulk; the others get them
+// from there. A map that is there with the same places is left alone; another
+// one under its name is replaced: the image's start script makes _users and the
+// like before we come.
+func (c *Client) PutShardMaps(ctx context.Context, maps []ShardMap) error {
+	for batch := range slices.Chunk(maps, mapPage) {
+		conflicts, err := c.putBatch(ctx, batch)
+		if err != nil {
+			return err
+		}
+		for _, m := range conflicts {
+			if err := c.replaceShardMap(ctx, m); err != nil {
+				return err
+			}
+		}
 	}
-	// The image's start script makes _users and the like before we come.
+	return nil
+}
+
+// putBatch writes one request's worth and gives back those in conflict. Status
+// 201 says nothing of the items, so each is looked at.
+func (c *Client) putBatch(ctx context.Context, batch []ShardMap) (conflicts []ShardMap, err error) {
+	docs := make([]ShardMap, len(batch))
+	byID := make(map[string]ShardMap, len(batch))
+	for i, m := range batch {
+		m.Rev = ""
+		docs[i], byID[m.ID] = m, m
+	}
+	var items []struct{ ID, Error, Reason string }
+	if err := c.do(ctx, http.MethodPost, "/_node/_local/_dbs/_bulk_docs", map[string]any{"docs": docs}, &items); err != nil {
+		return nil, err
+	}
+	if len(items) != len(batch) {
+		return nil, fmt.Errorf("write shard maps: %d answers for %d maps", len(items), len(batch))
+	}
+	for _, item := range items {
+		switch item.Error {
+		case "":
+		case "conflict":
+			conflicts = append(conflicts, byID[item.ID])
+		default:
+			return nil, fmt.Errorf("write shard map of %s: %s: %s", item.ID, item.Error, item.Reason)
+		}
+	}
+	return conflicts, nil
+}
+
+func (c *Client) replaceShardMap(ctx context.Context, m ShardMap) error {
+	path := "/_node/_local/_dbs/" + escape(m.ID)
 	var there ShardMap
 	if err := c.do(ctx, http.MethodGet, path, nil, &there); err != nil {
 		return err

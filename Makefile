@@ -1,0 +1,61 @@
+# Everything a fresh machine needs is installed by the targets themselves: Go
+# modules by go, Debian packages by the testbed. See README.md.
+export CGO_ENABLED = 0
+export GOFLAGS = -buildvcs=false -trimpath
+
+BIN := $(CURDIR)/bin
+E2E_TIMEOUT ?= 60m
+
+.PHONY: all test unit e2e demo bench lint generate check-generated build cluster-up cluster-down
+
+all: build
+
+build:
+	go build -o $(BIN)/ ./cmd/...
+
+## test: all tests, from nothing. Ends with go test's own lines.
+test: check-generated lint unit e2e
+
+unit:
+	go vet ./...
+	go test ./api/... ./snapshot/... ./restore/... ./cmd/... ./integration/couchdb/...
+	cd integration/testbed && go vet ./... && go test ./...
+
+## e2e: the end-to-end suite on a real Kubernetes (E2E_KUBECONFIG=… for another
+## cluster, COUCHDB_IMAGE=… for a real CouchDB).
+e2e: cluster-up
+	go test -count=1 -timeout $(E2E_TIMEOUT) $(E2E_FLAGS) ./integration/e2e/...
+
+## demo: back up a CHT under load, lose it, restore it elsewhere, verify.
+demo: cluster-up
+	go run ./integration/demo
+
+bench: cluster-up
+	go run ./integration/bench
+
+cluster-up: $(BIN)/testbed
+	@if [ -z "$$E2E_KUBECONFIG" ]; then $(BIN)/testbed up; fi
+
+cluster-down: $(BIN)/testbed
+	$(BIN)/testbed down
+
+.PHONY: $(BIN)/testbed
+$(BIN)/testbed:
+	cd integration/testbed && go build -o $@ ./cmd/testbed
+
+generate: $(BIN)/controller-gen
+	$(BIN)/controller-gen object paths=./api/...
+	$(BIN)/controller-gen crd paths=./api/... output:crd:dir=charts/cht-backup/crds
+	$(BIN)/controller-gen rbac:roleName=cht-backup paths=./cmd/cht-backup output:rbac:dir=charts/cht-backup/files
+
+## check-generated fails when the committed output is not what the code makes.
+check-generated: generate
+	git diff --exit-code -- api charts/cht-backup/crds charts/cht-backup/files
+
+lint: $(BIN)/golangci-lint
+	@test -z "$$(gofmt -l api cmd snapshot restore integration)" || { gofmt -l api cmd snapshot restore integration; exit 1; }
+	$(BIN)/golangci-lint run ./...
+	cd integration/testbed && $(BIN)/golangci-lint run --config $(CURDIR)/.golangci.yml ./...
+
+$(BIN)/%: .ci/tools/%/go.mod .ci/tools/%/go.sum
+	cd .ci/tools/$* && go build -o $@ $$(sed -n "s/^tool //p" go.mod)
