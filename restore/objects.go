@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	networkingv1 "k8s.io/api/networking/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -18,6 +19,7 @@ import (
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/cht"
+	"github.com/medic/cht-backup/snapshot/reason"
 )
 
 // replicasAnnotation keeps how many replicas a workload had in the backup, while
@@ -95,7 +97,13 @@ func (r *Reconciler) applyObjects(ctx context.Context, restore *api.Restore, obj
 		if (o.GetKind() == "Ingress") != ingresses {
 			continue
 		}
-		if err := r.create(ctx, restore, o.DeepCopy()); err != nil {
+		err := r.create(ctx, restore, o.DeepCopy())
+		if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
+			// A Role that grants more than the controller has, an admission rule: time
+			// does not heal it.
+			return reason.Refuse(api.ReasonObjectsFailed, "%s %s/%s of the backup is not accepted here: %w", o.GetKind(), restore.Namespace, o.GetName(), err)
+		}
+		if err != nil {
 			return fmt.Errorf("create %s %s/%s: %w", o.GetKind(), restore.Namespace, o.GetName(), err)
 		}
 	}

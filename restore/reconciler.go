@@ -2,18 +2,14 @@ package restore
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -25,6 +21,7 @@ import (
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/cht"
 	"github.com/medic/cht-backup/snapshot/reason"
+	"github.com/medic/cht-backup/snapshot/status"
 )
 
 // turn is how long one reconcile works at a step before it looks at its object
@@ -152,7 +149,7 @@ func (r *Reconciler) step(ctx context.Context, restore *api.Restore) error {
 		now := metav1.NewMicroTime(r.Now())
 		restore.Status.CompletionTime, restore.Status.Phase = &now, api.PhaseCompleted
 		v := restore.Status.Verification
-		r.conclude(restore, metav1.ConditionTrue, api.ReasonCompleted,
+		r.conclude(restore, true, api.ReasonCompleted,
 			fmt.Sprintf("verified: %d databases, %d shards, %d documents", v.Databases, v.Shards, v.Documents))
 	}
 	return nil
@@ -220,7 +217,7 @@ func (r *Reconciler) failed(ctx context.Context, restore *api.Restore, err error
 	}
 	now := metav1.NewMicroTime(r.Now())
 	restore.Status.CompletionTime, restore.Status.Phase = &now, api.PhaseFailed
-	r.conclude(restore, metav1.ConditionFalse, e.Reason, err.Error())
+	r.conclude(restore, false, e.Reason, err.Error())
 	return nil
 }
 
@@ -253,38 +250,13 @@ func (r *Reconciler) enter(restore *api.Restore, phase api.Phase, message string
 }
 
 func (r *Reconciler) progress(restore *api.Restore, message string) {
-	meta.SetStatusCondition(&restore.Status.Conditions, metav1.Condition{Type: api.ConditionReady, Status: metav1.ConditionUnknown,
-		Reason: api.ReasonProgressing, Message: clip(message), ObservedGeneration: restore.Generation})
+	status.Progress(restore, &restore.Status.Conditions, message)
 }
 
-func (r *Reconciler) conclude(restore *api.Restore, status metav1.ConditionStatus, why, message string) {
-	meta.SetStatusCondition(&restore.Status.Conditions, metav1.Condition{Type: api.ConditionReady, Status: status,
-		Reason: why, Message: clip(message), ObservedGeneration: restore.Generation})
-	kind := corev1.EventTypeNormal
-	if status != metav1.ConditionTrue {
-		kind = corev1.EventTypeWarning
-	}
-	r.Events.Eventf(restore, nil, kind, why, "Restore", "%s", clip(message))
+func (r *Reconciler) conclude(restore *api.Restore, good bool, why, message string) {
+	status.Conclude(r.Events, restore, &restore.Status.Conditions, good, why, message)
 }
 
-// save replaces the whole status; only the leader writes it.
 func (r *Reconciler) save(ctx context.Context, restore *api.Restore) error {
-	patch, err := json.Marshal([]map[string]any{{"op": "add", "path": "/status", "value": restore.Status}})
-	if err != nil {
-		return err
-	}
-	target := &api.Restore{ObjectMeta: metav1.ObjectMeta{Name: restore.Name, Namespace: restore.Namespace}}
-	if err := r.Client.Status().Patch(ctx, target, client.RawPatch(types.JSONPatchType, patch)); err != nil {
-		return fmt.Errorf("write status of restore %s/%s: %w", restore.Namespace, restore.Name, err)
-	}
-	return nil
-}
-
-// clip keeps a message within what a condition and an event may hold.
-func clip(s string) string {
-	const most = 1000
-	if len(s) > most {
-		return s[:most] + " …"
-	}
-	return s
+	return status.Save(ctx, r.Client, &api.Restore{ObjectMeta: metav1.ObjectMeta{Name: restore.Name, Namespace: restore.Namespace}}, restore.Status)
 }

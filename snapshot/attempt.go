@@ -187,6 +187,6 @@ func (r *Reconciler) finish(ctx context.Context, b *api.Backup) (again time.Dura
 	}
 	now := metav1.NewMicroTime(r.Now())
 	b.Status.Timeline.Ready, b.Status.CompletionTime, b.Status.Phase = &now, &now, api.PhaseCompleted
-	r.conclude(b, metav1.ConditionTrue, api.ReasonCompleted, fmt.Sprintf("%s backup of %d CouchDB nodes, writes were held for %d ms", b.Status.Consistency, b.Status.Nodes, *b.Status.StallMilliseconds))
+	r.conclude(b, true, api.ReasonCompleted, fmt.Sprintf("%s backup of %d CouchDB nodes, writes were held for %d ms", b.Status.Consistency, b.Status.Nodes, *b.Status.StallMilliseconds))
 	return 0, nil
 }

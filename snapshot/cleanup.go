@@ -48,7 +48,7 @@ func (r *Reconciler) cleanUp(ctx context.Context, b *api.Backup) (again time.Dur
 	}
 	now := metav1.NewMicroTime(r.Now())
 	b.Status.CompletionTime, b.Status.Phase = &now, api.PhaseFailed
-	r.conclude(b, metav1.ConditionFalse, b.Status.PendingReason, b.Status.PendingMessage)
+	r.conclude(b, false, b.Status.PendingReason, b.Status.PendingMessage)
 	b.Status.PendingReason, b.Status.PendingMessage = "", ""
 	return 0, nil
 }

@@ -2,7 +2,6 @@ package snapshot
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
@@ -10,9 +9,7 @@ import (
 	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -23,6 +20,7 @@ import (
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/quiesce"
 	"github.com/medic/cht-backup/snapshot/reason"
+	"github.com/medic/cht-backup/snapshot/status"
 )
 
 // Reconciler works on Backups.
@@ -129,9 +127,8 @@ func (r *Reconciler) failed(b *api.Backup, err error) (time.Duration, error) {
 		message = fmt.Sprintf("attempt %d of %d: %s; trying again after a clean-up", b.Status.Attempt, b.Spec.Attempts, err)
 	}
 	b.Status.Phase = api.PhaseCleaningUp
-	r.event(b, corev1.EventTypeWarning, e.Reason, message)
-	meta.SetStatusCondition(&b.Status.Conditions, metav1.Condition{Type: api.ConditionReady, Status: metav1.ConditionUnknown,
-		Reason: e.Reason, Message: clip(message), ObservedGeneration: b.Generation})
+	status.Event(r.Events, b, corev1.EventTypeWarning, e.Reason, message)
+	status.Set(b, &b.Status.Conditions, metav1.ConditionUnknown, e.Reason, message)
 	return time.Millisecond, nil
 }
 
@@ -143,44 +140,13 @@ func (r *Reconciler) enter(ctx context.Context, b *api.Backup, phase api.Phase, 
 }
 
 func (r *Reconciler) progress(b *api.Backup, message string) {
-	meta.SetStatusCondition(&b.Status.Conditions, metav1.Condition{Type: api.ConditionReady, Status: metav1.ConditionUnknown,
-		Reason: api.ReasonProgressing, Message: clip(message), ObservedGeneration: b.Generation})
+	status.Progress(b, &b.Status.Conditions, message)
 }
 
-// conclude writes the final condition and tells the world.
-func (r *Reconciler) conclude(b *api.Backup, status metav1.ConditionStatus, why, message string) {
-	meta.SetStatusCondition(&b.Status.Conditions, metav1.Condition{Type: api.ConditionReady, Status: status,
-		Reason: why, Message: clip(message), ObservedGeneration: b.Generation})
-	kind := corev1.EventTypeNormal
-	if status != metav1.ConditionTrue {
-		kind = corev1.EventTypeWarning
-	}
-	r.event(b, kind, why, message)
+func (r *Reconciler) conclude(b *api.Backup, good bool, why, message string) {
+	status.Conclude(r.Events, b, &b.Status.Conditions, good, why, message)
 }
 
-func (r *Reconciler) event(b *api.Backup, kind, why, message string) {
-	r.Events.Eventf(b, nil, kind, why, "Backup", "%s", clip(message))
-}
-
-// save replaces the whole status. Only the leader writes it, so it needs no
-// version check, which a change of allowedNamespaces meanwhile would fail.
 func (r *Reconciler) save(ctx context.Context, b *api.Backup) error {
-	patch, err := json.Marshal([]map[string]any{{"op": "add", "path": "/status", "value": b.Status}})
-	if err != nil {
-		return err
-	}
-	target := &api.Backup{ObjectMeta: metav1.ObjectMeta{Name: b.Name, Namespace: b.Namespace}}
-	if err := r.Client.Status().Patch(ctx, target, client.RawPatch(types.JSONPatchType, patch)); err != nil {
-		return fmt.Errorf("write status of backup %s/%s: %w", b.Namespace, b.Name, err)
-	}
-	return nil
-}
-
-// clip keeps a message within what a condition and an event may hold.
-func clip(s string) string {
-	const most = 1000
-	if len(s) > most {
-		return s[:most] + " …"
-	}
-	return s
+	return status.Save(ctx, r.Client, &api.Backup{ObjectMeta: metav1.ObjectMeta{Name: b.Name, Namespace: b.Namespace}}, b.Status)
 }

@@ -41,7 +41,7 @@ type BackupSpec struct {
 	// the bound is 2s whatever stands here: CouchDB's own timeouts are near.
 	// +kubebuilder:default="10s"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('500ms') && duration(self) <= duration('60s')",message="maxStall must lie between 500ms and 60s"
-	MaxStall metav1.Duration `json:"maxStall,omitempty"`
+	MaxStall metav1.Duration `json:"maxStall,omitzero"`
 	// OnUnavailable says what happens when the quiesce cannot be had: Fail, or
 	// Degrade to a CrashConsistent backup.
 	// +kubebuilder:validation:Enum=Fail;Degrade
@@ -56,7 +56,7 @@ type BackupSpec struct {
 	// every snapshot can be used.
 	// +kubebuilder:default="2h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('72h')",message="readyTimeout must lie between 1s and 72h"
-	ReadyTimeout metav1.Duration `json:"readyTimeout,omitempty"`
+	ReadyTimeout metav1.Duration `json:"readyTimeout,omitzero"`
 	// VolumeSnapshotClassName is the class to cut with. Default: the class of the
 	// claim's driver that is marked default, or the only one there is.
 	// +kubebuilder:validation:MinLength=1

@@ -59,7 +59,7 @@ type RestoreSpec struct {
 	// StepTimeout bounds each step of the restore.
 	// +kubebuilder:default="15m"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="stepTimeout must lie between 1s and 24h"
-	StepTimeout metav1.Duration `json:"stepTimeout,omitempty"`
+	StepTimeout metav1.Duration `json:"stepTimeout,omitzero"`
 }
 
 // RestoreStatus is what is known of a restore.

@@ -1,0 +1,69 @@
+// Package status writes the status of our kinds: the condition Ready, the event
+// that goes with its end, and the patch.
+// In: an object, its conditions and the words. Out: API calls. It decides nothing.
+package status
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+)
+
+// longest message a condition and an event hold, in bytes.
+const longest = 1000
+
+// Clip shortens a message to what a condition and an event may hold.
+func Clip(s string) string {
+	if len(s) > longest {
+		return s[:longest] + " …"
+	}
+	return s
+}
+
+// Set writes the condition Ready.
+func Set(o client.Object, conditions *[]metav1.Condition, is metav1.ConditionStatus, why, message string) {
+	meta.SetStatusCondition(conditions, metav1.Condition{Type: api.ConditionReady, Status: is, Reason: why, Message: Clip(message), ObservedGeneration: o.GetGeneration()})
+}
+
+// Progress says what is being done.
+func Progress(o client.Object, conditions *[]metav1.Condition, message string) {
+	Set(o, conditions, metav1.ConditionUnknown, api.ReasonProgressing, message)
+}
+
+// Conclude writes the final condition and raises the event.
+func Conclude(recorder events.EventRecorder, o client.Object, conditions *[]metav1.Condition, good bool, why, message string) {
+	is, kind := metav1.ConditionTrue, corev1.EventTypeNormal
+	if !good {
+		is, kind = metav1.ConditionFalse, corev1.EventTypeWarning
+	}
+	Set(o, conditions, is, why, message)
+	Event(recorder, o, kind, why, message)
+}
+
+// Event raises an event about o.
+func Event(recorder events.EventRecorder, o client.Object, kind, why, message string) {
+	recorder.Eventf(o, nil, kind, why, "Reconcile", "%s", Clip(message))
+}
+
+// Save replaces the whole status of target, an object that need carry no more
+// than its name. Only the leader writes it, so it needs no version check, which a
+// change of the spec meanwhile would fail.
+func Save(ctx context.Context, c client.Client, target client.Object, status any) error {
+	patch, err := json.Marshal([]map[string]any{{"op": "add", "path": "/status", "value": status}})
+	if err != nil {
+		return err
+	}
+	if err := c.Status().Patch(ctx, target, client.RawPatch(types.JSONPatchType, patch)); err != nil {
+		return fmt.Errorf("write status of %T %s/%s: %w", target, target.GetNamespace(), target.GetName(), err)
+	}
+	return nil
+}
