@@ -83,7 +83,7 @@ func services(inv Inventory) ([]string, error) {
 	}
 	slices.SortFunc(names, func(a, b string) int { return number(a) - number(b) })
 	for i, name := range names {
-		if want := i + 1; len(names) > 1 && number(name) != want {
+		if want := i + 1; number(name) != want && (len(names) > 1 || number(name) > 0) {
 			return nil, reason.Refuse(api.ReasonInstanceIncomplete,
 				"namespace %s has CouchDB nodes %v but no couchdb-%d; a backup without it would lack its shards", inv.Namespace, names, want)
 		}

@@ -38,12 +38,28 @@ func Hold(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 	if err != nil {
 		return refuse(out, api.ReasonQuiesceUnavailable, err)
 	}
-	dog, err := net.DialTimeout("unix", o.Watchdog, time.Second)
+	dog, err := dialWatchdog(ctx, o.Watchdog)
 	if err != nil {
 		return refuse(out, api.ReasonQuiesceUnavailable, fmt.Errorf("reach the watchdog: %w", err))
 	}
 	defer func() { _ = dog.Close() }()
 	return hold(ctx, in, out, volume, dog, o.MaxStall)
+}
+
+// dialWatchdog waits a moment for the other container, which starts at the same
+// time as this one.
+func dialWatchdog(ctx context.Context, socket string) (conn net.Conn, err error) {
+	for began := time.Now(); time.Since(began) < watchdogWithin; {
+		if conn, err = net.DialTimeout("unix", socket, time.Second); err == nil {
+			return conn, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return nil, err
 }
 
 // hold is Hold once the checks passed.
@@ -118,6 +134,9 @@ func armed(dog io.Writer, answers <-chan string, deadline time.Duration) bool {
 
 // watchdogGrace is by how much the watchdog waits longer than the hold itself.
 const watchdogGrace = 250 * time.Millisecond
+
+// watchdogWithin bounds the wait for the watchdog container to listen.
+const watchdogWithin = 10 * time.Second
 
 // lines reads lines into a channel; at the end of input, or after an error,
 // the channel yields "" for ever.

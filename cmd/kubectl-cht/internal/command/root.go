@@ -1,0 +1,138 @@
+package command
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/follow"
+	"github.com/medic/cht-backup/snapshot/catalog"
+)
+
+// Env is what the commands need of the world.
+type Env struct {
+	genericiooptions.IOStreams
+	// Connect gives a client with the user's rights.
+	Connect func() (client.WithWatch, error)
+	// Namespace gives the one of -n or of the kubeconfig's context.
+	Namespace func() (string, error)
+	Now       func() time.Time
+	// Terminal tells whether a stream is a terminal, and gives its width then.
+	Terminal func(stream any) (width func() int, ok bool)
+	Follow   follow.Options
+	// SystemNamespace is the controller's, where records are kept.
+	SystemNamespace string
+}
+
+const long = `Back up, restore and look at Community Health Toolkit (CHT) instances.
+
+The work is done by the cht-backup controller in the cluster; this plugin asks
+for it and shows how it goes. Stopping the plugin does not stop a backup.
+
+`
+
+// New gives the root command for the user's cluster.
+func New(streams genericiooptions.IOStreams, version string) *cobra.Command {
+	config := genericclioptions.NewConfigFlags(true)
+	env := &Env{IOStreams: streams, Now: time.Now, Terminal: terminal, Follow: follow.Defaults,
+		Namespace: func() (string, error) {
+			namespace, _, err := config.ToRawKubeConfigLoader().Namespace()
+			return namespace, err
+		},
+		Connect: func() (client.WithWatch, error) {
+			restConfig, err := config.ToRESTConfig()
+			if err != nil {
+				return nil, err
+			}
+			restConfig.UserAgent = "kubectl-cht/" + version
+			restConfig.WarningHandler = rest.NewWarningWriter(streams.ErrOut, rest.WarningWriterOptions{Deduplicate: true})
+			return client.NewWithWatch(restConfig, client.Options{Scheme: Scheme()})
+		}}
+	root := Root(env, version)
+	config.AddFlags(root.PersistentFlags())
+	return root
+}
+
+// Root builds the commands over an environment.
+func Root(env *Env, version string) *cobra.Command {
+	root := &cobra.Command{
+		Use: "kubectl-cht", Short: "Backup and restore of CHT instances", Long: long + exit.Help,
+		Annotations:  map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl cht"},
+		SilenceUsage: true, SilenceErrors: true, Args: cobra.NoArgs,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetIn(env.In)
+	root.SetOut(env.Out)
+	root.SetErr(env.ErrOut)
+	root.PersistentFlags().StringVar(&env.SystemNamespace, "system-namespace", "cht-backup-system", "Namespace of the cht-backup controller, where the records of backups are kept")
+	root.AddCommand(backupCommand(env), restoreCommand(env), listCommand(env), describeCommand(env), deleteCommand(env), versionCommand(env, version))
+	return root
+}
+
+// Scheme knows every kind that the plugin reads or writes.
+func Scheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, api.AddToScheme} {
+		if err := add(scheme); err != nil {
+			panic(err) // two kinds of one name: a mistake in the program
+		}
+	}
+	return scheme
+}
+
+func (e *Env) records(c client.Client) catalog.Store {
+	return catalog.Store{Client: c, Namespace: e.SystemNamespace}
+}
+
+// open gives a client and the namespace to work in.
+func (e *Env) open() (client.WithWatch, string, error) {
+	c, err := e.Connect()
+	if err != nil {
+		return nil, "", kubeconfigError(err)
+	}
+	namespace, err := e.Namespace()
+	if err != nil {
+		return nil, "", kubeconfigError(err)
+	}
+	return c, namespace, nil
+}
+
+// kubeconfigError: making a client asks no cluster yet, so that whatever fails
+// there is in the kubeconfig or in the flags.
+func kubeconfigError(err error) error {
+	return exit.Errorf(exit.Usage, "read the kubeconfig: %w; check KUBECONFIG, --kubeconfig and --context (`kubectl config get-contexts`)", err)
+}
+
+// bound limits a wait; 0 waits for as long as it takes.
+func bound(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if d <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, d, errTimedOut)
+}
+
+func terminal(stream any) (width func() int, ok bool) {
+	file, isFile := stream.(*os.File)
+	if !isFile || !term.IsTerminal(int(file.Fd())) || os.Getenv("TERM") == "dumb" {
+		return nil, false
+	}
+	return func() int {
+		w, _, err := term.GetSize(int(file.Fd()))
+		if err != nil {
+			return 80
+		}
+		return w
+	}, true
+}

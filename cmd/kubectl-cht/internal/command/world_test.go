@@ -1,0 +1,157 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/follow"
+	"github.com/medic/cht-backup/snapshot/catalog"
+)
+
+const system = "cht-backup-system"
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// world is a cluster and a user before it.
+type world struct {
+	client.WithWatch
+	env     *Env
+	in      *bytes.Buffer
+	out, er *bytes.Buffer
+	// end is the phase that the controller brings what is created to; "" leaves
+	// it as it is.
+	end api.Phase
+}
+
+// newWorld has a controller that acts when somebody watches.
+func newWorld(t *testing.T, hooks interceptor.Funcs, objects ...client.Object) *world {
+	t.Helper()
+	w := &world{end: api.PhaseCompleted}
+	if hooks.Watch == nil {
+		hooks.Watch = func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) (watch.Interface, error) {
+			events, err := c.Watch(ctx, list, opts...)
+			go w.act(t, c)
+			return events, err
+		}
+	}
+	name := func(o client.Object) []string { return []string{o.GetName()} }
+	w.WithWatch = fake.NewClientBuilder().WithScheme(Scheme()).WithStatusSubresource(&api.Backup{}, &api.Restore{}).
+		WithIndex(&api.Backup{}, "metadata.name", name).WithIndex(&api.Restore{}, "metadata.name", name).
+		WithIndex(&corev1.Event{}, "involvedObject.uid", func(o client.Object) []string { return []string{string(o.(*corev1.Event).InvolvedObject.UID)} }).
+		WithObjects(objects...).WithInterceptorFuncs(hooks).Build()
+	streams, in, out, er := genericiooptions.NewTestIOStreams()
+	w.in, w.out, w.er = in, out, er
+	w.env = &Env{IOStreams: streams, Now: func() time.Time { return noon }, Follow: follow.Defaults,
+		Connect:   func() (client.WithWatch, error) { return w.WithWatch, nil },
+		Namespace: func() (string, error) { return "medic", nil },
+		Terminal:  func(any) (func() int, bool) { return nil, false }}
+	return w
+}
+
+// act is the controller: it ends every operation that has not ended.
+func (w *world) act(t *testing.T, c client.Client) {
+	if w.end == "" {
+		return
+	}
+	status, why := metav1.ConditionTrue, api.ReasonCompleted
+	if w.end == api.PhaseFailed {
+		status, why = metav1.ConditionFalse, api.ReasonPodNotReady
+	}
+	conditions := []metav1.Condition{{Type: api.ConditionReady, Status: status, Reason: why, Message: "the controller's message", LastTransitionTime: metav1.NewTime(noon)}}
+	ctx := context.Background()
+	var backups api.BackupList
+	var restores api.RestoreList
+	if err := c.List(ctx, &backups); err != nil {
+		t.Error(err)
+	}
+	if err := c.List(ctx, &restores); err != nil {
+		t.Error(err)
+	}
+	for i := range backups.Items {
+		if b := &backups.Items[i]; b.Status.Phase == "" {
+			b.Status.Phase, b.Status.Conditions = w.end, conditions
+			if err := c.Status().Update(ctx, b); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	for i := range restores.Items {
+		if r := &restores.Items[i]; r.Status.Phase == "" {
+			r.Status.Phase, r.Status.Conditions = w.end, conditions
+			if err := c.Status().Update(ctx, r); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// run gives the exit code and the error's text.
+func (w *world) run(ctx context.Context, args ...string) (exit.Code, string) {
+	w.out.Reset()
+	w.er.Reset()
+	root := Root(w.env, "test")
+	root.SetArgs(args)
+	err := exit.Under(ctx, root.ExecuteContext(ctx))
+	if err == nil {
+		return exit.Good, ""
+	}
+	return exit.Of(err), err.Error()
+}
+
+// mustRun also checks the code and that the error says certain things.
+func (w *world) mustRun(t *testing.T, code exit.Code, says []string, args ...string) {
+	t.Helper()
+	got, message := w.run(t.Context(), args...)
+	if got != code {
+		t.Fatalf("%v: exit code %d, want %d: %s", args, got, code, message)
+	}
+	for _, s := range says {
+		if !strings.Contains(message, s) {
+			t.Errorf("%v: %q does not say %q", args, message, s)
+		}
+	}
+}
+
+func backupIn(phase api.Phase, uid types.UID, allowed ...string) *api.Backup {
+	return &api.Backup{ObjectMeta: metav1.ObjectMeta{Namespace: "medic", Name: "nightly", UID: uid, CreationTimestamp: metav1.NewTime(noon.Add(-time.Hour))},
+		Spec: api.BackupSpec{AllowedNamespaces: allowed}, Status: api.BackupStatus{Phase: phase}}
+}
+
+// recordOf makes a kept record through the store itself.
+func recordOf(t *testing.T, namespace, name string, uid types.UID, cut time.Time, allowed ...string) *corev1.Secret {
+	t.Helper()
+	c := fake.NewClientBuilder().WithScheme(Scheme()).Build()
+	head, err := catalog.Store{Client: c, Namespace: system}.Put(t.Context(), catalog.Record{Namespace: namespace, Name: name, UID: uid, CutTime: cut}, allowed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var secret corev1.Secret
+	if err := c.Get(t.Context(), client.ObjectKey{Namespace: system, Name: head}, &secret); err != nil {
+		t.Fatal(err)
+	}
+	secret.ResourceVersion = ""
+	return &secret
+}
+
+func decodeOut[T any](t *testing.T, w *world) (v T) {
+	t.Helper()
+	if err := json.Unmarshal(w.out.Bytes(), &v); err != nil {
+		t.Fatalf("stdout is not one object: %v\n%s", err, w.out)
+	}
+	return v
+}

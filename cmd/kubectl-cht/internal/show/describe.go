@@ -1,0 +1,97 @@
+package show
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/catalog"
+)
+
+// Describe tells everything that is known of a *Backup or a *Restore.
+func Describe(o any, events []corev1.Event, now time.Time) []string {
+	var lines []string
+	var conditions []metav1.Condition
+	switch o := o.(type) {
+	case *api.Backup:
+		conditions = o.Status.Conditions
+		lines = columns("", append(metadata(Of(o), o.ObjectMeta),
+			[]string{"Asked for:", asked(o.Spec)},
+			[]string{"May be restored into:", strings.Join(append([]string{o.Namespace}, o.Spec.AllowedNamespaces...), ", ")},
+			[]string{"Record:", orNone(o.Status.Record)}))
+		lines = append(lines, backupBody(o)...)
+	case *api.Restore:
+		conditions = o.Status.Conditions
+		lines = columns("", append(metadata(Of(o), o.ObjectMeta),
+			[]string{"Backup UID:", orNone(string(cmp.Or(o.Status.BackupUID, o.Spec.Source.UID)))},
+			[]string{"Record:", orNone(o.Status.Record)}))
+		lines = append(lines, restoreBody(o)...)
+	}
+	var rows [][]string
+	for _, c := range conditions {
+		rows = append(rows, []string{c.Type, string(c.Status), c.Reason, moment(c.LastTransitionTime.Time), oneLine(c.Message)})
+	}
+	lines = append(lines, section("Conditions", columns("  ", rows))...)
+	return append(lines, section("Events", eventLines(events, now))...)
+}
+
+func metadata(s State, m metav1.ObjectMeta) [][]string {
+	phase := s.phase()
+	if m.DeletionTimestamp != nil {
+		phase += " (being deleted since " + moment(m.DeletionTimestamp.Time) + ")"
+	}
+	return [][]string{
+		{"Kind:", s.Kind}, {"Namespace:", s.Namespace}, {"Name:", s.Name}, {"UID:", string(m.UID)},
+		{"Created:", moment(m.CreationTimestamp.Time)}, {"Phase:", phase},
+	}
+}
+
+func asked(s api.BackupSpec) string {
+	text := fmt.Sprintf("quiesce %s, at most %s; %d attempts; ready within %s; if the quiesce cannot be had: %s",
+		cmp.Or(s.Quiesce, api.QuiesceAuto), s.MaxStall.Duration, s.Attempts, s.ReadyTimeout.Duration, orNone(s.OnUnavailable))
+	if s.VolumeSnapshotClassName != nil {
+		text += "; snapshot class " + *s.VolumeSnapshotClassName
+	}
+	return text
+}
+
+// DescribeRecord tells what is known of a backup of which only the record is left.
+func DescribeRecord(h catalog.Head, systemNamespace string) []string {
+	lines := columns("", [][]string{
+		{"Kind:", "backup (record only: the Backup object is gone, its snapshots and its record are kept)"},
+		{"Namespace:", h.Namespace}, {"Name:", h.Name}, {"UID:", string(h.UID)}, {"Cut:", orNone(h.CutTime)},
+		{"May be restored into:", strings.Join(append([]string{h.Namespace}, h.AllowedNamespaces...), ", ")},
+		{"Record:", "secret " + systemNamespace + "/" + h.Secret},
+	})
+	return append(lines, "", fmt.Sprintf("Restore it: kubectl cht restore --from %s/%s --uid %s --to NAMESPACE", h.Namespace, h.Name, h.UID))
+}
+
+func eventLines(events []corev1.Event, now time.Time) []string {
+	events = slices.Clone(events)
+	slices.SortStableFunc(events, func(a, b corev1.Event) int { return eventTime(a).Compare(eventTime(b)) })
+	var rows [][]string
+	for _, e := range events {
+		rows = append(rows, []string{age(eventTime(e), now), e.Type, e.Reason, oneLine(e.Message)})
+	}
+	return columns("  ", rows)
+}
+
+// eventTime: the new events API fills EventTime, the old one the other two.
+func eventTime(e corev1.Event) time.Time {
+	switch {
+	case e.Series != nil && !e.Series.LastObservedTime.IsZero():
+		return e.Series.LastObservedTime.Time
+	case !e.LastTimestamp.IsZero():
+		return e.LastTimestamp.Time
+	case !e.EventTime.IsZero():
+		return e.EventTime.Time
+	default:
+		return e.CreationTimestamp.Time
+	}
+}

@@ -1,0 +1,193 @@
+package show
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+)
+
+// none stands for what is not known or does not apply.
+const none = "-"
+
+const exact = "2006-01-02 15:04:05.000 UTC"
+
+// Summary is what is printed when an operation has ended, or its description
+// while it runs.
+func Summary(o any, paint Paint) []string {
+	s := Of(o)
+	head := fmt.Sprintf("%s is %s", s.Title(), paint.phase(s.Phase, s.phase()))
+	if s.Phase == api.PhaseFailed {
+		head += " (" + orNone(s.Reason) + ")"
+	}
+	if s.Message != "" {
+		head += ": " + s.Message
+	}
+	lines := []string{head}
+	switch o := o.(type) {
+	case *api.Backup:
+		lines = append(lines, backupBody(o)...)
+		if s.Good() {
+			lines = append(lines, "", fmt.Sprintf("Restore it beside its source: kubectl cht restore --from %s/%s --to NAMESPACE", o.Namespace, o.Name))
+		}
+	case *api.Restore:
+		lines = append(lines, restoreBody(o)...)
+	}
+	return lines
+}
+
+func backupBody(b *api.Backup) []string {
+	var facts [][]string
+	fact := func(name, value string) {
+		if value != "" {
+			facts = append(facts, []string{name, value})
+		}
+	}
+	fact("Consistency:", string(b.Status.Consistency))
+	if b.Status.StallMilliseconds != nil {
+		fact("Stall:", fmt.Sprintf("%d ms", *b.Status.StallMilliseconds))
+	}
+	quiesce := string(b.Status.QuiesceMode)
+	if b.Status.QuiesceReason != "" {
+		quiesce += " (" + oneLine(b.Status.QuiesceReason) + ")"
+	}
+	fact("Quiesce:", quiesce)
+	fact("Cut:", at(b.Status.CutTime))
+	if b.Status.Nodes > 0 {
+		fact("CouchDB:", fmt.Sprintf("%d nodes, %d databases", b.Status.Nodes, b.Status.Databases))
+	}
+	if b.Status.Attempt > 1 {
+		fact("Attempts:", fmt.Sprintf("%d of %d", b.Status.Attempt, b.Spec.Attempts))
+	}
+	lines := section("", columns("", facts))
+	lines = append(lines, section("Timeline", Timeline(b.Status.Timeline))...)
+	if len(b.Status.Volumes) > 0 {
+		rows := [][]string{{"NODE", "CLAIM", "CUT", "SIZE", "READY", "SNAPSHOT"}}
+		for _, v := range byNode(b.Status.Volumes, backupNode) {
+			rows = append(rows, []string{v.Node, v.Claim, orNone(at(v.CutTime)), size(v.RestoreSize), yesNo(v.Ready), orNone(v.Snapshot)})
+		}
+		lines = append(lines, section("Volumes", columns("  ", rows))...)
+	}
+	return lines
+}
+
+// Timeline gives each moment of a cut with its offset from the first.
+func Timeline(t *api.Timeline) []string {
+	if t == nil || t.QuiesceStart.IsZero() {
+		return nil
+	}
+	rows := [][]string{{"quiesce start", t.QuiesceStart.UTC().Format(exact), ""}}
+	step := func(name string, m *metav1.MicroTime) {
+		if m == nil || m.IsZero() {
+			return
+		}
+		offset := m.Sub(t.QuiesceStart.Time).Milliseconds()
+		rows = append(rows, []string{name, m.UTC().Format(exact), fmt.Sprintf("%+d ms", offset)})
+	}
+	step("quiesced", &t.Quiesced)
+	step("cut", &t.Cut)
+	step("released", &t.Released)
+	step("ready", t.Ready)
+	return columns("  ", rows)
+}
+
+func restoreBody(r *api.Restore) []string {
+	facts := [][]string{{"From:", r.Spec.Source.Namespace + "/" + r.Spec.Source.Name}}
+	if r.Status.CutTime != nil {
+		facts = append(facts, []string{"Data as of:", at(r.Status.CutTime)})
+	}
+	live := "no: Sentinel stays at 0, no ingress, no traffic out of the namespace"
+	if r.Spec.GoLive {
+		live = "yes"
+	}
+	facts = append(facts, []string{"Live:", live})
+	if r.Status.StartTime != nil && r.Status.CompletionTime != nil {
+		facts = append(facts, []string{"Took:", seconds(r.Status.CompletionTime.Sub(r.Status.StartTime.Time))})
+	}
+	lines := section("", columns("", facts))
+	if len(r.Status.Volumes) > 0 {
+		rows := [][]string{{"NODE", "CLAIM", "BOUND", "PREPARED"}}
+		for _, v := range byNode(r.Status.Volumes, restoreNode) {
+			rows = append(rows, []string{v.Node, v.Claim, yesNo(v.Bound), yesNo(v.Prepared)})
+		}
+		lines = append(lines, section("Volumes", columns("  ", rows))...)
+	}
+	if v := r.Status.Verification; v != nil {
+		found := []string{fmt.Sprintf("  %d databases, %d shards, %d documents; %d documents read back", v.Databases, v.Shards, v.Documents, v.Sampled)}
+		for _, p := range v.Problems {
+			found = append(found, "  problem: "+oneLine(p))
+		}
+		lines = append(lines, section("Verification", found)...)
+	}
+	var notes []string
+	for _, n := range r.Status.Notes {
+		notes = append(notes, "  - "+oneLine(n))
+	}
+	return append(lines, section("Notes", notes)...)
+}
+
+// section sets lines off under a title; nothing when there are none.
+func section(title string, lines []string) []string {
+	if len(lines) == 0 {
+		return nil
+	}
+	out := []string{""}
+	if title != "" {
+		out = append(out, title)
+	}
+	return append(out, lines...)
+}
+
+func at(t *metav1.MicroTime) string {
+	if t == nil || t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(exact)
+}
+
+// Next says where an operation can be looked at later.
+func Next(s State) string {
+	return fmt.Sprintf("kubectl cht describe %s %s -n %s", s.Kind, s.Name, s.Namespace)
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func orNone(s string) string {
+	if strings.TrimSpace(s) == "" {
+		return none
+	}
+	return s
+}
+
+// size writes a quantity as people read it: a driver may report plain bytes.
+func size(q *resource.Quantity) string {
+	if q == nil {
+		return none
+	}
+	return bytes(q.Value())
+}
+
+func bytes(n int64) string {
+	const units = "KMGTPE"
+	if n < 1<<10 {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, unit := float64(n), -1
+	for f >= 1<<10 && unit < len(units)-1 {
+		f, unit = f/(1<<10), unit+1
+	}
+	text := strings.TrimSuffix(fmt.Sprintf("%.1f", f), ".0")
+	return text + " " + units[unit:unit+1] + "iB"
+}
+
+// moment writes when, for fields that have no fraction.
+func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }

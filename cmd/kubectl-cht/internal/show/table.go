@@ -1,0 +1,138 @@
+package show
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/duration"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/catalog"
+)
+
+// Listing is what `list` found.
+type Listing struct {
+	Backups  []api.Backup
+	Restores []api.Restore
+	// Records are those whose Backup is gone.
+	Records []catalog.Head
+}
+
+// Empty tells whether nothing was found.
+func (l Listing) Empty() bool { return len(l.Backups)+len(l.Restores)+len(l.Records) == 0 }
+
+// WithoutBackup leaves of heads those whose Backup is gone.
+func WithoutBackup(heads []catalog.Head, backups []api.Backup) []catalog.Head {
+	there := map[string]bool{}
+	for i := range backups {
+		there[string(backups[i].UID)] = true
+	}
+	var gone []catalog.Head
+	for _, h := range heads {
+		if !there[string(h.UID)] {
+			gone = append(gone, h)
+		}
+	}
+	return gone
+}
+
+// Table draws a listing. Columns of priority 1 are for -o wide.
+func Table(l Listing, now time.Time) *metav1.Table {
+	t := &metav1.Table{}
+	for _, name := range []string{"Namespace", "Kind", "Name", "Phase", "Consistency", "Stall", "Cut", "Size"} {
+		t.ColumnDefinitions = append(t.ColumnDefinitions, metav1.TableColumnDefinition{Name: name, Type: "string"})
+	}
+	for _, name := range []string{"Nodes", "Quiesce", "From", "Allowed", "Age", "UID"} {
+		t.ColumnDefinitions = append(t.ColumnDefinitions, metav1.TableColumnDefinition{Name: name, Type: "string", Priority: 1})
+	}
+	type sorted struct {
+		namespace, kind string
+		created         time.Time
+		row             []any
+	}
+	var rows []sorted
+	for i := range l.Backups {
+		b := &l.Backups[i]
+		rows = append(rows, sorted{b.Namespace, "backup", b.CreationTimestamp.Time, backupRow(b, now)})
+	}
+	for _, h := range l.Records {
+		// A record is as old as its cut; one without a readable time sorts first.
+		cut, _ := time.Parse(time.RFC3339, h.CutTime)
+		rows = append(rows, sorted{h.Namespace, "backup", cut, recordRow(h, cut, now)})
+	}
+	for i := range l.Restores {
+		r := &l.Restores[i]
+		rows = append(rows, sorted{r.Namespace, "restore", r.CreationTimestamp.Time, restoreRow(r, now)})
+	}
+	slices.SortStableFunc(rows, func(a, b sorted) int {
+		return cmp.Or(cmp.Compare(a.namespace, b.namespace), cmp.Compare(a.kind, b.kind), a.created.Compare(b.created))
+	})
+	for _, r := range rows {
+		t.Rows = append(t.Rows, metav1.TableRow{Cells: r.row})
+	}
+	return t
+}
+
+func backupRow(b *api.Backup, now time.Time) []any {
+	stall := none
+	if b.Status.StallMilliseconds != nil {
+		stall = fmt.Sprintf("%d ms", *b.Status.StallMilliseconds)
+	}
+	return []any{b.Namespace, "backup", b.Name, phaseCell(Of(b), b.DeletionTimestamp), orNone(string(b.Status.Consistency)), stall,
+		micro(b.Status.CutTime, now), total(b.Status.Volumes),
+		fmt.Sprint(b.Status.Nodes), orNone(string(b.Status.QuiesceMode)), none, orNone(strings.Join(b.Spec.AllowedNamespaces, ",")), age(b.CreationTimestamp.Time, now), string(b.UID)}
+}
+
+func recordRow(h catalog.Head, cut, now time.Time) []any {
+	return []any{orNone(h.Namespace), "backup", orNone(h.Name), "record only", none, none, age(cut, now), none,
+		none, none, none, orNone(strings.Join(h.AllowedNamespaces, ",")), age(cut, now), string(h.UID)}
+}
+
+func restoreRow(r *api.Restore, now time.Time) []any {
+	return []any{r.Namespace, "restore", r.Name, phaseCell(Of(r), r.DeletionTimestamp), none, none, micro(r.Status.CutTime, now), none,
+		fmt.Sprint(len(r.Status.Volumes)), none, r.Spec.Source.Namespace + "/" + r.Spec.Source.Name, none, age(r.CreationTimestamp.Time, now), string(r.UID)}
+}
+
+func phaseCell(s State, deleted *metav1.Time) string {
+	switch {
+	case deleted != nil:
+		return "Deleting"
+	case s.Phase == api.PhaseFailed && s.Reason != "":
+		return "Failed: " + s.Reason
+	default:
+		return s.phase()
+	}
+}
+
+// total is what a restore needs at least; unknown when one volume's size is.
+func total(volumes []api.VolumeStatus) string {
+	sum := int64(0)
+	for _, v := range volumes {
+		if v.RestoreSize == nil {
+			return none
+		}
+		sum += v.RestoreSize.Value()
+	}
+	if sum == 0 {
+		return none
+	}
+	return bytes(sum)
+}
+
+func micro(t *metav1.MicroTime, now time.Time) string {
+	if t == nil {
+		return none
+	}
+	return age(t.Time, now)
+}
+
+func age(t, now time.Time) string {
+	if t.IsZero() {
+		return none
+	}
+	return duration.HumanDuration(now.Sub(t))
+}

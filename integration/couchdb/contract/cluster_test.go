@@ -1,0 +1,411 @@
+package contract
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/medic/cht-backup/integration/couchdb/standin/boot"
+)
+
+// patience bounds every wait. It is no statement about speed.
+const patience = 120 * time.Second
+
+// standInRole makes this test binary run as the stand-in.
+const standInRole = "CONTRACT_RUN_STANDIN"
+
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "beam.smp" || os.Getenv(standInRole) != "" {
+		os.Exit(boot.Main(os.Args[:1]))
+	}
+	os.Exit(m.Run())
+}
+
+var (
+	user     = envOr("COUCHDB_USER", "medic")
+	password = envOr("COUCHDB_PASSWORD", "pass;word")
+	pool     = newPool()
+)
+
+func envOr(key, def string) string {
+	if v := os.Getenv(key); v != "" {
+		return v
+	}
+	return def
+}
+
+// hostPool hands out addresses; one given back is used again.
+type hostPool struct {
+	mu   sync.Mutex
+	free []string
+}
+
+func newPool() *hostPool {
+	if v := os.Getenv("COUCHDB_LAUNCH_HOSTS"); v != "" {
+		return &hostPool{free: strings.Split(v, ",")}
+	}
+	p := &hostPool{}
+	for i := range 120 { // by pid, so that two runs on one machine do not meet
+		p.free = append(p.free, fmt.Sprintf("127.%d.%d.%d", 64+os.Getpid()>>8%64, os.Getpid()%256, i+1))
+	}
+	return p
+}
+
+func (p *hostPool) take(t *testing.T, n int) []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.free) < n {
+		t.Skipf("needs %d more hosts, %d are left of COUCHDB_LAUNCH_HOSTS", n, len(p.free))
+	}
+	got := slices.Clone(p.free[:n])
+	p.free = p.free[n:]
+	t.Cleanup(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.free = append(p.free, got...)
+	})
+	return got
+}
+
+// cluster is a CouchDB under test.
+type cluster struct {
+	t     *testing.T
+	hosts []string // nil for a cluster that was given
+	dirs  []string
+	urls  []string
+	env   []string
+	pids  []int // beam.smp of each node
+	procs []*exec.Cmd
+}
+
+// volumes makes empty node directories.
+func volumes(t *testing.T, n int) []string {
+	var dirs []string
+	root := t.TempDir()
+	for i := range n {
+		dir := filepath.Join(root, strconv.Itoa(i+1))
+		for _, sub := range []string{"data", "etc/local.d"} {
+			if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		dirs = append(dirs, dir)
+	}
+	return dirs
+}
+
+// launch starts nodes on the given hosts and volumes and waits until each
+// answers; what they answer is the cases' business.
+func launch(t *testing.T, hosts, dirs []string, env ...string) *cluster {
+	c := &cluster{t: t, hosts: hosts, dirs: dirs, env: env, pids: make([]int, len(hosts)), procs: make([]*exec.Cmd, len(hosts))}
+	for _, h := range hosts {
+		c.urls = append(c.urls, "http://"+h+":5984")
+	}
+	t.Cleanup(c.stop)
+	var wg sync.WaitGroup
+	for i := range hosts {
+		wg.Go(func() { c.startNode(i) })
+	}
+	wg.Wait()
+	for i := range hosts {
+		c.waitNode(i)
+	}
+	return c
+}
+
+func (c *cluster) waitNode(i int) {
+	c.t.Helper()
+	c.eventually("node "+c.hosts[i]+" answers", func() bool {
+		ctx, cancel := context.WithTimeout(c.t.Context(), 5*time.Second)
+		defer cancel()
+		status, _, err := try(ctx, "GET", c.urls[i]+"/", "", nil)
+		return err == nil && status == 200
+	})
+	if c.pids[i] == 0 {
+		c.pids[i] = child(c.t, c.procs[i].Process.Pid)
+	}
+}
+
+func (c *cluster) startNode(i int) {
+	env := append(os.Environ(), "COUCHDB_USER="+user, "COUCHDB_PASSWORD="+password, "COUCHDB_SECRET=s3cret", "COUCHDB_UUID=cafe")
+	if len(c.hosts) > 1 {
+		env = append(env, "SVC_NAME="+c.hosts[i], "NODE_COUNT="+strconv.Itoa(len(c.hosts)))
+		if i == 0 {
+			env = append(env, "CLUSTER_PEER_IPS="+strings.Join(c.hosts[1:], ","))
+		} else {
+			env = append(env, "COUCHDB_SYNC_ADMINS_NODE="+c.hosts[0])
+		}
+	}
+	env = append(env, c.env...)
+	if script := os.Getenv("COUCHDB_LAUNCH"); script != "" {
+		cmd := exec.Command(script, "start", c.hosts[i], c.dirs[i])
+		cmd.Env = env
+		out, err := cmd.Output()
+		if err != nil {
+			c.t.Errorf("%s start %s: %v", script, c.hosts[i], err)
+			return
+		}
+		c.pids[i], err = strconv.Atoi(strings.TrimSpace(string(out)))
+		if err != nil {
+			c.t.Errorf("%s start %s printed %q, not a pid", script, c.hosts[i], out)
+		}
+		return
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		c.t.Error(err)
+		return
+	}
+	log, err := os.Create(filepath.Join(c.dirs[i], "log"))
+	if err != nil {
+		c.t.Error(err)
+		return
+	}
+	defer log.Close() //nolint:errcheck // the process has its own
+	cmd := exec.Command(exe)
+	cmd.Env = append(env, standInRole+"=1", "COUCHDB_STANDIN_ROOT="+c.dirs[i], "COUCHDB_STANDIN_BIND="+c.hosts[i])
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		c.t.Error(err)
+		return
+	}
+	c.procs[i], c.pids[i] = cmd, 0
+}
+
+func child(t *testing.T, pid int) int {
+	t.Helper()
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range tasks {
+		if b, err := os.ReadFile(f); err == nil && len(strings.Fields(string(b))) > 0 {
+			n, err := strconv.Atoi(strings.Fields(string(b))[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+	}
+	t.Fatalf("process %d has no child", pid)
+	return 0
+}
+
+// stopNode kills a node, as a lost machine would be.
+func (c *cluster) stopNode(i int) {
+	if script := os.Getenv("COUCHDB_LAUNCH"); script != "" {
+		if err := exec.Command(script, "stop", c.hosts[i], c.dirs[i]).Run(); err != nil {
+			c.t.Errorf("%s stop %s: %v", script, c.hosts[i], err)
+		}
+		return
+	}
+	if c.procs[i] == nil {
+		return
+	}
+	if c.pids[i] == 0 {
+		_ = c.procs[i].Process.Kill() // its child dies with it
+	} else {
+		_ = syscall.Kill(c.pids[i], syscall.SIGKILL) // process 1 ends with its VM
+	}
+	_ = c.procs[i].Wait() // killed: the status says nothing new
+	c.procs[i] = nil
+}
+
+func (c *cluster) stop() {
+	for i := range c.hosts {
+		if c.pids[i] != 0 && c.procs[i] != nil || os.Getenv("COUCHDB_LAUNCH") != "" {
+			c.stopNode(i)
+		}
+	}
+	c.hosts = nil
+}
+
+func (c *cluster) restartNode(i int) {
+	c.t.Helper()
+	c.stopNode(i)
+	c.startNode(i)
+	c.waitNode(i)
+}
+
+func names(hosts []string) []string {
+	var out []string
+	for _, h := range hosts {
+		out = append(out, "couchdb@"+h)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// newCluster starts n fresh nodes and waits until their start script is done.
+func newCluster(t *testing.T, n int, env ...string) *cluster {
+	t.Helper()
+	c := launch(t, pool.take(t, n), volumes(t, n), env...)
+	c.waitReady()
+	return c
+}
+
+func (c *cluster) waitReady() {
+	c.t.Helper()
+	if len(c.hosts) > 1 {
+		c.waitMembers()
+	}
+	c.eventually("system databases exist everywhere", func() bool {
+		for i := range c.urls {
+			if status, _ := c.call(i, "GET", "/_global_changes", nil); status != 200 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+type membership struct {
+	All     []string `json:"all_nodes"`
+	Cluster []string `json:"cluster_nodes"`
+}
+
+func (c *cluster) membership(i int) (m membership) {
+	c.t.Helper()
+	c.get(i, "/_membership", &m)
+	slices.Sort(m.All)
+	slices.Sort(m.Cluster)
+	return m
+}
+
+func (c *cluster) waitMembers() {
+	c.t.Helper()
+	want := names(c.hosts)
+	c.eventually("all nodes are members and connected", func() bool {
+		for i := range c.urls {
+			if m := c.membership(i); !slices.Equal(m.All, want) || !slices.Equal(m.Cluster, want) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// escape makes a name a path segment; CouchDB reads a bare + as a space.
+func escape(name string) string {
+	return strings.ReplaceAll(url.PathEscape(name), "+", "%2B")
+}
+
+// eventually waits for a state that nothing announces.
+func (c *cluster) eventually(what string, ok func() bool) {
+	c.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	c.t.Fatalf("waited in vain: %s", what)
+}
+
+func try(ctx context.Context, method, url, auth string, body any, header ...string) (int, []byte, error) {
+	var in io.Reader
+	switch b := body.(type) {
+	case nil:
+	case string:
+		in = strings.NewReader(b)
+	default:
+		raw, err := json.Marshal(b)
+		if err != nil {
+			return 0, nil, err
+		}
+		in = strings.NewReader(string(raw))
+	}
+	req, err := http.NewRequestWithContext(ctx, method, url, in)
+	if err != nil {
+		return 0, nil, err
+	}
+	switch name, pass, ok := strings.Cut(auth, ":"); {
+	case ok:
+		req.SetBasicAuth(name, pass)
+	case auth == "":
+		req.SetBasicAuth(user, password)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close() //nolint:errcheck // read to the end
+	out, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, out, err
+}
+
+// nobody is the auth of a request without credentials.
+const nobody = "-"
+
+func (c *cluster) call(i int, method, path string, body any, header ...string) (int, string) {
+	c.t.Helper()
+	return c.as("", i, method, path, body, header...)
+}
+
+func (c *cluster) as(auth string, i int, method, path string, body any, header ...string) (int, string) {
+	c.t.Helper()
+	status, out, err := try(c.t.Context(), method, c.urls[i]+path, auth, body, header...)
+	if err != nil {
+		c.t.Fatalf("%s %s: %v", method, c.urls[i]+path, err)
+	}
+	return status, string(out)
+}
+
+func (c *cluster) get(i int, path string, v any) {
+	c.t.Helper()
+	status, out := c.call(i, "GET", path, nil)
+	if status != 200 {
+		c.t.Fatalf("GET %s%s: %d %s", c.urls[i], path, status, out)
+	}
+	if err := json.Unmarshal([]byte(out), v); err != nil {
+		c.t.Fatalf("GET %s%s: %v in %s", c.urls[i], path, err, out)
+	}
+}
+
+func (c *cluster) want(status int, i int, method, path string, body any, header ...string) string {
+	c.t.Helper()
+	got, out := c.call(i, method, path, body, header...)
+	if got != status {
+		c.t.Fatalf("%s %s%s: %d %s, want %d", method, c.urls[i], path, got, out, status)
+	}
+	return out
+}
+
+// database creates a database that goes away with the test.
+func (c *cluster) database(name string) string {
+	c.t.Helper()
+	name = fmt.Sprintf("contract-%s-%d", name, time.Now().UnixNano())
+	path := "/" + escape(name)
+	c.want(201, 0, "PUT", path, nil)
+	t, base := c.t, c.urls[0]
+	t.Cleanup(func() {
+		if c.hosts == nil && c.dirs != nil {
+			return // its cluster is gone already
+		}
+		_, _, _ = try(context.Background(), "DELETE", base+path, "", nil)
+	})
+	return name
+}
+
+// with makes failures count for a subtest.
+func (c *cluster) with(t *testing.T) *cluster {
+	d := *c
+	d.t = t
+	return &d
+}

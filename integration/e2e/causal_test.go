@@ -1,0 +1,83 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/integration/cht"
+	"github.com/medic/cht-backup/integration/cht/load"
+	"github.com/medic/cht-backup/integration/harness"
+)
+
+// TestCausality writes to one node only after another has acknowledged, all the
+// time, and looks into 20 restored copies (E2E_CAUSAL_BACKUPS for another number)
+// for a second write without its first.
+func TestCausality(t *testing.T) {
+	c := suite.Cluster(t)
+	backups := 20
+	if n, err := strconv.Atoi(os.Getenv("E2E_CAUSAL_BACKUPS")); err == nil {
+		backups = n
+	}
+	ctx := bounded(t, 40*time.Minute)
+	o := deployed(ctx, t, c, 3, func(o *cht.Options) { o.Components = cht.Components{} })
+	straddled, pairs := 0, 0
+	for i := range backups {
+		quiesce := []api.Quiesce{api.QuiesceFreeze, api.QuiescePause}[i%2]
+		v := causal(t, c, o, fmt.Sprintf("c%d", i), api.BackupSpec{Quiesce: quiesce})
+		if len(v.Violations) > 0 {
+			t.Errorf("backup %d (%s): %d pairs out of order, the first: %s", i, quiesce, len(v.Violations), v.Violations[0])
+		}
+		pairs += v.Both
+		if v.Straddles() {
+			straddled++
+		}
+	}
+	t.Logf("%d backups, %d of them cut among the pairs, %d pairs whole, in all", backups, straddled, pairs)
+	if straddled < backups/2 {
+		t.Errorf("only %d of %d copies lie among the pairs: the others prove nothing", straddled, backups)
+	}
+}
+
+// TestCausalityIsLostWithoutQuiesce is the proof that TestCausality can fail: the
+// same with no quiesce, on a driver that cuts one volume after the other.
+func TestCausalityIsLostWithoutQuiesce(t *testing.T) {
+	c := suite.Cluster(t)
+	if !c.Local {
+		t.Skip("needs the test driver's knob that spreads the cuts")
+	}
+	ctx := bounded(t, 10*time.Minute)
+	o := deployed(ctx, t, c, 3, func(o *cht.Options) { o.Components = cht.Components{} })
+	class := c.SnapshotClass(t, map[string]string{"cutStagger": "700ms"})
+	for i := range 3 {
+		v := causal(t, c, o, fmt.Sprintf("n%d", i), api.BackupSpec{Quiesce: api.QuiesceNone, VolumeSnapshotClassName: &class})
+		if len(v.Violations) > 0 {
+			t.Logf("%d pairs out of order in copy %d, the first: %s", len(v.Violations), i, v.Violations[0])
+			return
+		}
+	}
+	t.Error("three copies cut without any quiesce and apart, and not a pair out of order: the test cannot see what it looks for")
+}
+
+// causal takes one backup under causal load, restores it and judges the copy.
+func causal(t *testing.T, c *harness.Cluster, o cht.Options, name string, spec api.BackupSpec) load.CausalVerdict {
+	t.Helper()
+	ctx := bounded(t, 4*time.Minute)
+	writer := writing(ctx, t, c, o.Namespace, "causal", "--rate", "60", "--prefix", name)
+	spec.AllowedNamespaces = []string{"*"}
+	b := c.Backup(t, o.Namespace, name, spec, backupWithin)
+	stopped(ctx, t, writer)
+	copied := c.TempNamespace(t, "copy")
+	source := sourceOf(b)
+	source.GoLive = true // there is nothing to isolate, and no probe to wait for
+	c.Restore(t, copied, "r", source, restoreWithin)
+	v := load.CheckPairs(dumped(ctx, t, c, o, copied), writer.Pairs())
+	if err := c.DeleteNamespace(ctx, copied); err != nil {
+		t.Error(err)
+	}
+	deleteBackup(ctx, t, c, b)
+	return v
+}

@@ -1,0 +1,205 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/medic/cht-backup/integration/cht"
+	"github.com/medic/cht-backup/snapshot/await"
+)
+
+// Where the product is installed.
+const (
+	ControllerNamespace = "cht-backup-system"
+	ControllerName      = "cht-backup"
+	controllerLabel     = "app.kubernetes.io/name"
+)
+
+const fieldOwner = client.FieldOwner("harness")
+
+// InstallCRDs applies the chart's CustomResourceDefinitions and waits until the
+// API server serves them.
+func (c *Cluster) InstallCRDs(ctx context.Context) error {
+	files, err := filepath.Glob(filepath.Join(c.root, "charts/cht-backup/crds/*.yaml"))
+	if err != nil || len(files) == 0 {
+		return errors.Join(err, errors.New("no CustomResourceDefinitions in charts/cht-backup/crds"))
+	}
+	wanted := map[string]bool{}
+	for _, file := range files {
+		objects, err := readObjects(file)
+		if err != nil {
+			return err
+		}
+		for _, o := range objects {
+			if err := c.ServerSideApply(ctx, o); err != nil {
+				return err
+			}
+			wanted[o.GetName()] = true
+		}
+	}
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinitionList"})
+	return await.List(ctx, c.Client, list, func() (string, error) {
+		missing := len(wanted)
+		for i := range list.Items {
+			if wanted[list.Items[i].GetName()] && conditionTrue(&list.Items[i], "Established") {
+				missing--
+			}
+		}
+		if missing > 0 {
+			return fmt.Sprintf("%d CustomResourceDefinitions to be served", missing), nil
+		}
+		return "", nil
+	})
+}
+
+func conditionTrue(o *unstructured.Unstructured, kind string) bool {
+	conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
+	for _, one := range conditions {
+		if m, ok := one.(map[string]any); ok && m["type"] == kind && m["status"] == "True" {
+			return true
+		}
+	}
+	return false
+}
+
+func readObjects(file string) ([]*unstructured.Unstructured, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var objects []*unstructured.Unstructured
+	for decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096); ; {
+		o := &unstructured.Unstructured{}
+		if err := decoder.Decode(o); errors.Is(err, io.EOF) {
+			return objects, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("read %s: %w", file, err)
+		}
+		if len(o.Object) > 0 {
+			objects = append(objects, o)
+		}
+	}
+}
+
+// ServerSideApply makes the object what it is here, whatever it was. A typed object
+// must have its kind set, or be known to the scheme.
+func (c *Cluster) ServerSideApply(ctx context.Context, o client.Object) error {
+	kind, err := c.Client.GroupVersionKindFor(o)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(o)
+	if err != nil {
+		return err
+	}
+	u := &unstructured.Unstructured{}
+	if err := json.Unmarshal(text, &u.Object); err != nil {
+		return err
+	}
+	u.SetGroupVersionKind(kind)
+	unstructured.RemoveNestedField(u.Object, "status")
+	unstructured.RemoveNestedField(u.Object, "metadata", "creationTimestamp")
+	if err := c.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), fieldOwner, client.ForceOwnership); err != nil {
+		return fmt.Errorf("apply %s %s: %w", kind.Kind, client.ObjectKeyFromObject(o), err)
+	}
+	return nil
+}
+
+// InstallController installs the product and waits until it runs. Installing again
+// replaces what changed.
+func (c *Cluster) InstallController(ctx context.Context) error {
+	if err := c.InstallCRDs(ctx); err != nil {
+		return err
+	}
+	objects := c.Controller
+	if objects == nil {
+		objects = ControllerObjects
+	}
+	all, err := objects(c)
+	if err != nil {
+		return err
+	}
+	for _, o := range all {
+		if err := c.ServerSideApply(ctx, o); err != nil {
+			return err
+		}
+	}
+	return cht.WaitRolledOut(ctx, c.Client, ControllerNamespace)
+}
+
+// ControllerObjects install the controller with the rights that the chart's
+// generated role gives it, no more: what it lacks must show in the tests.
+func ControllerObjects(c *Cluster) ([]client.Object, error) {
+	role := &rbacv1.ClusterRole{}
+	data, err := os.ReadFile(filepath.Join(c.root, "charts/cht-backup/files/role.yaml"))
+	if err != nil {
+		return nil, fmt.Errorf("read the controller's role: %w", err)
+	}
+	if err := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096).Decode(role); err != nil {
+		return nil, fmt.Errorf("read the controller's role: %w", err)
+	}
+	role.Name = ControllerName
+	return []client.Object{
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ControllerNamespace}},
+		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ControllerNamespace, Name: ControllerName}},
+		role,
+		&rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: ControllerName},
+			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
+			Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: ControllerNamespace, Name: ControllerName}}},
+		controllerDeployment(c.Images.Controller),
+	}, nil
+}
+
+func controllerDeployment(image string) *appsv1.Deployment {
+	one, yes, no, labels := int32(1), true, false, map[string]string{controllerLabel: ControllerName}
+	namespace := &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.namespace"}}
+	return &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ControllerNamespace, Name: ControllerName, Labels: labels},
+		Spec: appsv1.DeploymentSpec{
+			Replicas: &one, Selector: &metav1.LabelSelector{MatchLabels: labels}, Strategy: appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{
+				ServiceAccountName: ControllerName,
+				Containers: []corev1.Container{{
+					Name: "controller", Image: image, ImagePullPolicy: corev1.PullIfNotPresent, Args: []string{"controller"},
+					Env: []corev1.EnvVar{{Name: "CHT_BACKUP_IMAGE", Value: image}, {Name: "CHT_BACKUP_NAMESPACE", ValueFrom: namespace},
+						{Name: "POD_NAMESPACE", ValueFrom: namespace}},
+					ReadinessProbe: &corev1.Probe{PeriodSeconds: 1,
+						ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/readyz", Port: intstr.FromInt32(8081)}}},
+					SecurityContext: &corev1.SecurityContext{RunAsNonRoot: &yes, ReadOnlyRootFilesystem: &yes, AllowPrivilegeEscalation: &no,
+						Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}},
+				}},
+			}},
+		},
+	}
+}
+
+// ControllerPod is the pod of the controller that runs now.
+func (c *Cluster) ControllerPod(ctx context.Context) (*corev1.Pod, error) {
+	var pods corev1.PodList
+	if err := c.Client.List(ctx, &pods, client.InNamespace(ControllerNamespace), client.MatchingLabels{controllerLabel: ControllerName}); err != nil {
+		return nil, fmt.Errorf("list the controller's pods: %w", err)
+	}
+	for i := range pods.Items {
+		if p := &pods.Items[i]; p.DeletionTimestamp == nil && p.Status.Phase == corev1.PodRunning {
+			return p, nil
+		}
+	}
+	return nil, fmt.Errorf("no controller runs in %s", ControllerNamespace)
+}

@@ -1,0 +1,135 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/httpstream"
+	"k8s.io/client-go/tools/portforward"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// Transport reaches Services by their names (couchdb-1.ns.svc.cluster.local:5984)
+// from outside the cluster, through the API server: it works on any cluster, and
+// none of its packets look like the CHT's own.
+func (c *Cluster) Transport() http.RoundTripper {
+	return &http.Transport{DialContext: c.dial, MaxIdleConnsPerHost: 4, IdleConnTimeout: 20 * time.Second}
+}
+
+func (c *Cluster) dial(ctx context.Context, _, address string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	labels := strings.Split(host, ".")
+	if len(labels) < 3 || labels[2] != "svc" {
+		return nil, fmt.Errorf("dial %s: not the name of a Service", host)
+	}
+	pod, target, err := c.backend(ctx, labels[1], labels[0], port)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", address, err)
+	}
+	url := c.Kube.CoreV1().RESTClient().Post().Resource("pods").Namespace(labels[1]).Name(pod).SubResource("portforward").URL()
+	dialer, err := portforward.NewSPDYOverWebsocketDialer(url, c.Config)
+	if err != nil {
+		return nil, err
+	}
+	session, _, err := dialer.Dial(portforward.PortForwardProtocolV1Name)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s through pod %s/%s: %w", address, labels[1], pod, err)
+	}
+	conn, err := openPort(session, target)
+	if err != nil {
+		_ = session.Close()
+		return nil, fmt.Errorf("dial %s through pod %s/%s: %w", address, labels[1], pod, err)
+	}
+	return conn, nil
+}
+
+// backend finds a ready pod behind a Service, and its port.
+func (c *Cluster) backend(ctx context.Context, namespace, service, port string) (string, string, error) {
+	var s corev1.Service
+	if err := c.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: service}, &s); err != nil {
+		return "", "", err
+	}
+	target := ""
+	for _, p := range s.Spec.Ports {
+		if strconv.Itoa(int(p.Port)) == port {
+			target = strconv.Itoa(p.TargetPort.IntValue())
+		}
+	}
+	if target == "" {
+		return "", "", fmt.Errorf("service %s/%s has no port %s", namespace, service, port)
+	}
+	var pods corev1.PodList
+	if err := c.Client.List(ctx, &pods, client.InNamespace(namespace), client.MatchingLabels(s.Spec.Selector)); err != nil {
+		return "", "", err
+	}
+	for i := range pods.Items {
+		if pods.Items[i].DeletionTimestamp == nil && ready(&pods.Items[i]) {
+			return pods.Items[i].Name, target, nil
+		}
+	}
+	return "", "", fmt.Errorf("no ready pod behind service %s/%s", namespace, service)
+}
+
+func ready(p *corev1.Pod) bool {
+	for _, condition := range p.Status.Conditions {
+		if condition.Type == corev1.PodReady {
+			return condition.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+func openPort(session httpstream.Connection, port string) (net.Conn, error) {
+	headers := http.Header{}
+	headers.Set(corev1.PortHeader, port)
+	headers.Set(corev1.PortForwardRequestIDHeader, "0") // one connection a session
+	headers.Set(corev1.StreamType, corev1.StreamTypeError)
+	failures, err := session.CreateStream(headers)
+	if err != nil {
+		return nil, err
+	}
+	_ = failures.Close() // our half: nothing is sent on it
+	headers.Set(corev1.StreamType, corev1.StreamTypeData)
+	data, err := session.CreateStream(headers)
+	if err != nil {
+		return nil, err
+	}
+	conn := &portConn{Stream: data, session: session}
+	go func() {
+		text, _ := io.ReadAll(failures) // its end is the session's
+		if len(text) > 0 {
+			_ = session.Close()
+		}
+	}()
+	return conn, nil
+}
+
+// portConn is a stream of a port-forward as a connection. It keeps no deadlines:
+// requests have contexts.
+type portConn struct {
+	httpstream.Stream
+	session httpstream.Connection
+}
+
+func (p *portConn) Close() error                     { return errors.Join(p.Stream.Reset(), p.session.Close()) }
+func (p *portConn) LocalAddr() net.Addr              { return portAddr{} }
+func (p *portConn) RemoteAddr() net.Addr             { return portAddr{} }
+func (p *portConn) SetDeadline(time.Time) error      { return nil }
+func (p *portConn) SetReadDeadline(time.Time) error  { return nil }
+func (p *portConn) SetWriteDeadline(time.Time) error { return nil }
+
+type portAddr struct{}
+
+func (portAddr) Network() string { return "port-forward" }
+func (portAddr) String() string  { return "pod" }

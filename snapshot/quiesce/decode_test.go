@@ -1,0 +1,67 @@
+package quiesce
+
+import (
+	"context"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/medic/cht-backup/snapshot/quiesce/protocol"
+	"github.com/medic/cht-backup/snapshot/reason"
+)
+
+func TestDecode(t *testing.T) {
+	held := protocol.Message{State: protocol.Held, Micros: 7}
+	for _, tt := range []struct {
+		name, in string
+		want     []protocol.Message
+	}{
+		{"lines", "{\"state\":\"ready\"}\n{\"state\":\"held\",\"micros\":7}\n", []protocol.Message{{State: protocol.Ready}, held}},
+		{"a shell's complaint between", "sh: 1: kill: No such process\n{\"state\":\"held\",\"micros\":7}\n", []protocol.Message{held}},
+		{"JSON that is no message", "{}\n[1]\nnull\n\"held\"\n{\"State\":\"\"}\n{\"state\":\"held\",\"micros\":7}\n", []protocol.Message{held}},
+		{"wrong types", "{\"state\":7}\n{\"state\":\"held\",\"micros\":\"x\"}\n{\"state\":\"held\",\"micros\":7}\n", []protocol.Message{held}},
+		{"cut short", "{\"state\":\"held\",\"micros\":7}\n{\"state\":\"rel", []protocol.Message{held}},
+		{"no newline at the end", "{\"state\":\"held\",\"micros\":7}", []protocol.Message{held}},
+		{"fields of a newer version", "{\"state\":\"held\",\"micros\":7,\"nanos\":1}\n", []protocol.Message{held}},
+		{"carriage returns", "{\"state\":\"held\",\"micros\":7}\r\n", []protocol.Message{held}},
+		{"nothing", "", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var got []protocol.Message
+			for m := range decode(strings.NewReader(tt.in)) {
+				got = append(got, m)
+			}
+			if !reflect.DeepEqual(got, tt.want) {
+				t.Errorf("got %+v, want %+v", got, tt.want)
+			}
+		})
+	}
+}
+
+// A garbled node says nothing that could be taken for "held".
+func TestNextRefusesEverythingElse(t *testing.T) {
+	for _, m := range []protocol.Message{{State: protocol.Ready}, {State: protocol.Released, Held: true}, {State: protocol.Error}, {State: "heldd"}} {
+		said := make(chan protocol.Message, 1)
+		said <- m
+		n := &Stream{node: "couchdb-1", messages: said}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		if _, err := n.next(ctx, protocol.Held); reason.Of(err) == nil {
+			t.Errorf("%+v was taken for held (%v)", m, err)
+		}
+		cancel()
+	}
+}
+
+func TestTailKeepsTheEnd(t *testing.T) {
+	var tl tail
+	for range 100 {
+		if n, err := tl.Write([]byte(strings.Repeat("x", 99) + "\n")); n != 100 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	_, _ = tl.Write([]byte("the reason\n"))
+	if s := tl.String(); len(s) > 1024 || !strings.HasSuffix(s, "the reason") {
+		t.Errorf("%d bytes, ending in %q", len(s), s[len(s)-20:])
+	}
+}
