@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/catalog"
 )
 
 const (
@@ -66,7 +67,8 @@ func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Dura
 	}
 	if namespace.DeletionTimestamp != nil && b.Status.Phase == api.PhaseCompleted {
 		// The object's list dies with it; the record's counts from now on.
-		if err := r.Records.Allow(ctx, b.Status.Record, b.Spec.AllowedNamespaces); err != nil {
+		err := r.Records.Allow(ctx, b.Status.Record, b.Spec.AllowedNamespaces)
+		if err != nil && !errors.Is(err, catalog.ErrNotFound) { // a lost record must not hold the namespace for ever
 			return 0, err
 		}
 	} else if left, err := r.discard(ctx, b); err != nil || left > 0 {

@@ -127,7 +127,9 @@ func (r *Reconciler) failed(b *api.Backup, err error) (time.Duration, error) {
 		message = fmt.Sprintf("attempt %d of %d: %s; trying again after a clean-up", b.Status.Attempt, b.Spec.Attempts, err)
 	}
 	b.Status.Phase = api.PhaseCleaningUp
-	status.Event(r.Events, b, corev1.EventTypeWarning, e.Reason, message)
+	if retry { // otherwise the end is told when it has come
+		status.Event(r.Events, b, corev1.EventTypeWarning, e.Reason, message)
+	}
 	status.Set(b, &b.Status.Conditions, metav1.ConditionUnknown, e.Reason, message)
 	return time.Millisecond, nil
 }

@@ -30,6 +30,9 @@ const (
 	// AllowedNamespacesAnnotation lists, comma separated, the namespaces a kept
 	// record may be restored into once its Backup is gone.
 	AllowedNamespacesAnnotation = prefix + "allowed-namespaces"
+	// DeletionAskedAnnotation tells, on a VolumeSnapshotContent, when its deletion
+	// was last asked for.
+	DeletionAskedAnnotation = prefix + "deletion-asked"
 	// Finalizer holds a Backup until its snapshots and its record are gone, and a
 	// Restore until what it made outside its namespace is gone.
 	Finalizer = prefix + "cleanup"

@@ -59,7 +59,7 @@ func parse(args []string) (options, error) {
 	flags.IntVar(&o.users, "users", 12, "users seeded, each with a database")
 	flags.DurationVar(&o.idle, "idle", 10*time.Second, "how long the idle controller is watched, to take its background out of its API calls")
 	flags.BoolVar(&o.install, "install", true, "install the controller from this tree; false measures the one that runs")
-	flags.BoolVar(&o.quick, "quick", false, "three nodes, cloud only, three backups of each kind: less than two minutes, no more than a look")
+	flags.BoolVar(&o.quick, "quick", false, "three nodes, cloud only, two backups of each kind: less than two minutes, no more than a look")
 	flags.BoolVar(&o.verbose, "v", false, "show each phase of each backup")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -67,7 +67,7 @@ func parse(args []string) (options, error) {
 	if o.quick {
 		given := map[string]bool{}
 		flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
-		for name, value := range map[string]string{"nodes": "3", "drivers": driverCloud, "backups": "3", "idle": "4s", "docs": "300", "users": "6"} {
+		for name, value := range map[string]string{"nodes": "3", "drivers": driverCloud, "backups": "2", "idle": "4s", "docs": "300", "users": "6"} {
 			if !given[name] {
 				if err := flags.Set(name, value); err != nil {
 					return o, err
@@ -94,11 +94,17 @@ func (o *options) setLists(modes, drivers string) error {
 		if one != string(api.QuiesceFreeze) && one != string(api.QuiescePause) {
 			return fmt.Errorf("--modes: %q is neither Freeze nor Pause", one)
 		}
+		if slices.Contains(o.modes, one) {
+			return fmt.Errorf("--modes: %s is there twice", one)
+		}
 		o.modes = append(o.modes, one)
 	}
 	for _, one := range strings.Split(drivers, ",") {
 		if one != driverPlain && one != driverCloud {
 			return fmt.Errorf("--drivers: %q is neither %s nor %s", one, driverPlain, driverCloud)
+		}
+		if slices.Contains(o.drivers, one) {
+			return fmt.Errorf("--drivers: %s is there twice", one)
 		}
 		o.drivers = append(o.drivers, one)
 	}

@@ -90,6 +90,7 @@ func demo(ctx context.Context, s *screen, cfg config) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	c.Log = nil // from here on the report tells
 	if err := c.InstallController(ctx); err != nil {
 		return false, fmt.Errorf("install cht-backup: %w", err)
 	}

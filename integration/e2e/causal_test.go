@@ -23,7 +23,7 @@ func TestCausality(t *testing.T) {
 		backups = n
 	}
 	ctx := bounded(t, 40*time.Minute)
-	o := deployed(ctx, t, c, 3, func(o *cht.Options) { o.Components = cht.Components{} })
+	o := deployed(ctx, t, c, 3, nil)
 	straddled, pairs := 0, 0
 	for i := range backups {
 		quiesce := []api.Quiesce{api.QuiesceFreeze, api.QuiescePause}[i%2]
@@ -50,7 +50,7 @@ func TestCausalityIsLostWithoutQuiesce(t *testing.T) {
 		t.Skip("needs the test driver's knob that spreads the cuts")
 	}
 	ctx := bounded(t, 10*time.Minute)
-	o := deployed(ctx, t, c, 3, func(o *cht.Options) { o.Components = cht.Components{} })
+	o := deployed(ctx, t, c, 3, nil)
 	class := c.SnapshotClass(t, map[string]string{"cutStagger": "700ms"})
 	for i := range 3 {
 		v := causal(t, c, o, fmt.Sprintf("n%d", i), api.BackupSpec{Quiesce: api.QuiesceNone, VolumeSnapshotClassName: &class})
@@ -68,7 +68,7 @@ func causal(t *testing.T, c *harness.Cluster, o cht.Options, name string, spec a
 	ctx := bounded(t, 4*time.Minute)
 	writer := writing(ctx, t, c, o.Namespace, "causal", "--rate", "60", "--prefix", name)
 	spec.AllowedNamespaces = []string{"*"}
-	b := c.Backup(t, o.Namespace, name, spec, backupWithin)
+	b := guardedBackup(t, c, o.Namespace, name, spec)
 	stopped(ctx, t, writer)
 	copied := c.TempNamespace(t, "copy")
 	source := sourceOf(b)

@@ -27,7 +27,7 @@ func TestHoldEndsWithItsOwner(t *testing.T) {
 	o := deployed(ctx, t, c, 3, nil)
 	// The driver takes much longer than the bound, so that the hold is still there
 	// when it is broken.
-	class := c.SnapshotClass(t, map[string]string{"hang": "25s"})
+	class := c.SnapshotClass(t, map[string]string{"hang": "12s", "hangThen": "cut"})
 	for _, test := range []struct {
 		name    string
 		quiesce api.Quiesce
@@ -35,18 +35,21 @@ func TestHoldEndsWithItsOwner(t *testing.T) {
 		kill    func(ctx context.Context, t *testing.T, c *harness.Cluster, namespace string)
 		reasons []string
 	}{
-		{"controller, frozen", api.QuiesceFreeze, 20 * time.Second, killController, []string{api.ReasonInterrupted}},
-		{"freezer, frozen", api.QuiesceFreeze, 20 * time.Second, killFreezer("guard"), []string{api.ReasonQuiesceLost}},
-		{"watchdog, frozen", api.QuiesceFreeze, 20 * time.Second, killFreezer("watch"), []string{api.ReasonQuiesceLost}},
-		{"holding process, frozen", api.QuiesceFreeze, 20 * time.Second, killFreezer("hold"), []string{api.ReasonQuiesceLost}},
-		{"stream, frozen", api.QuiesceFreeze, 20 * time.Second, cutStreams, []string{api.ReasonQuiesceLost}},
+		{"controller, frozen", api.QuiesceFreeze, 10 * time.Second, killController, []string{api.ReasonInterrupted}},
+		{"freezer, frozen", api.QuiesceFreeze, 10 * time.Second, killFreezer("guard"), []string{api.ReasonQuiesceLost}},
+		{"watchdog, frozen", api.QuiesceFreeze, 10 * time.Second, killFreezer("watch"), []string{api.ReasonQuiesceLost}},
+		{"holding process, frozen", api.QuiesceFreeze, 10 * time.Second, killFreezer("hold"), []string{api.ReasonQuiesceLost}},
+		{"stream, frozen", api.QuiesceFreeze, 10 * time.Second, cutStreams, []string{api.ReasonQuiesceLost}},
 		// A pause lasts two seconds at most, so here the deadline may come first.
 		{"controller, paused", api.QuiescePause, 2 * time.Second, killController, []string{api.ReasonInterrupted, api.ReasonStallExceeded}},
 		{"holding process, paused", api.QuiescePause, 2 * time.Second, killPauser, []string{api.ReasonQuiesceLost, api.ReasonStallExceeded}},
 		{"stream, paused", api.QuiescePause, 2 * time.Second, cutStreams, []string{api.ReasonQuiesceLost, api.ReasonStallExceeded}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c.ThawGuard(t, 45*time.Second)
+			thaw, err := c.ArmThaw(t, 40*time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
 			writer := writing(ctx, t, c, o.Namespace, "writer", "--rate", "30", "--user-dbs", "0")
 			b, err := c.CreateBackup(ctx, o.Namespace, "crash-"+fmt.Sprint(time.Now().UnixNano()), bounds(test.quiesce, test.bound, class))
 			if err != nil {
@@ -60,13 +63,16 @@ func TestHoldEndsWithItsOwner(t *testing.T) {
 			}
 			asked := time.Now()
 			if test.quiesce == api.QuiesceFreeze {
-				time.Sleep(time.Second) // well inside a hold of 20 s
+				time.Sleep(time.Second) // well inside a hold of ten
 			} else {
 				time.Sleep(300 * time.Millisecond)
 			}
 			test.kill(ctx, t, c, o.Namespace)
 			killed := time.Now()
 			resumed := firstWriteAfter(ctx, t, writer, killed)
+			if thaw.Disarm() {
+				t.Error("only the thaw from outside ended it")
+			}
 			t.Logf("writes went on %s after the kill, %s after the hold began", resumed.Sub(killed).Round(time.Millisecond), resumed.Sub(asked).Round(time.Millisecond))
 			if test.quiesce == api.QuiesceFreeze && resumed.Sub(asked) > test.bound {
 				t.Errorf("writes went on only after %s, the bound is %s", resumed.Sub(asked), test.bound)
@@ -130,7 +136,7 @@ func TestHungSnapshot(t *testing.T) {
 	class := c.SnapshotClass(t, map[string]string{"hang": "12s", "hangThen": "cut"})
 	for _, quiesce := range []api.Quiesce{api.QuiesceFreeze, api.QuiescePause} {
 		t.Run(string(quiesce), func(t *testing.T) {
-			c.ThawGuard(t, 40*time.Second)
+			c.ThawGuard(t, 2*time.Minute)
 			writer := writing(ctx, t, c, o.Namespace, "writer", "--rate", "30", "--user-dbs", "0")
 			spec := bounds(quiesce, 2*time.Second, class)
 			spec.Attempts = 3 // and yet it stalls writers only once

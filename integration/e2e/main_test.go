@@ -46,10 +46,13 @@ func deployed(ctx context.Context, t *testing.T, c *harness.Cluster, nodes int, 
 	if err := c.Deploy(ctx, o); err != nil {
 		t.Fatal(err)
 	}
+	if o.Components.HAProxy {
+		seeded(ctx, t, c, o)
+	}
 	return o
 }
 
-// seeded fills it with little.
+// seeded fills a CHT with little, through its HAProxy.
 func seeded(ctx context.Context, t *testing.T, c *harness.Cluster, o cht.Options) {
 	t.Helper()
 	if err := c.Seed(ctx, o.Namespace, "--docs", "300", "--users", "6"); err != nil {
@@ -164,6 +167,23 @@ func nodes(b *api.Backup) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// guardedBackup takes a good backup under a thaw from outside.
+func guardedBackup(t *testing.T, c *harness.Cluster, namespace, name string, spec api.BackupSpec) *api.Backup {
+	t.Helper()
+	if !c.Local {
+		return c.Backup(t, namespace, name, spec, backupWithin)
+	}
+	thaw, err := c.ArmThaw(t, 60*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := c.Backup(t, namespace, name, spec, backupWithin)
+	if thaw.Disarm() {
+		t.Error("the thaw from outside fired")
+	}
+	return b
 }
 
 // waitRunning waits until all containers of a pod run.

@@ -37,13 +37,11 @@ func TestRoundTrip(t *testing.T) {
 			c := suite.Cluster(t)
 			ctx := bounded(t, 12*time.Minute)
 			o := deployed(ctx, t, c, test.nodes, test.change)
-			seeded(ctx, t, c, o)
 			before := state(ctx, t, c, o)
 
 			writer := writing(ctx, t, c, o.Namespace, "writer", "--rate", "40", "--prefix", "load-")
 			time.Sleep(2 * time.Second) // some writes from before
-			c.ThawGuard(t, 60*time.Second)
-			b := c.Backup(t, o.Namespace, "b", api.BackupSpec{Quiesce: test.quiesce}, backupWithin)
+			b := guardedBackup(t, c, o.Namespace, "b", api.BackupSpec{Quiesce: test.quiesce})
 			if b.Status.Consistency != api.Consistent {
 				t.Errorf("the backup is %s", b.Status.Consistency)
 			}
@@ -134,7 +132,6 @@ func TestNamespaceLost(t *testing.T) {
 	c := suite.Cluster(t)
 	ctx := bounded(t, 15*time.Minute)
 	o := deployed(ctx, t, c, 3, func(o *cht.Options) { o.Components, o.IngressHost = cht.AllComponents, "cht.example" })
-	seeded(ctx, t, c, o)
 	b := c.Backup(t, o.Namespace, "b", api.BackupSpec{AllowedNamespaces: []string{o.Namespace + "-new"}}, backupWithin)
 	source := dumped(ctx, t, c, o, o.Namespace)
 	if err := c.DeleteNamespace(ctx, o.Namespace); err != nil {

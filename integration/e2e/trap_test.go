@@ -25,8 +25,7 @@ func TestCloneWithoutPrepareVolume(t *testing.T) {
 		t.Skip("packets are seen on the testbed only, and no other cluster shall see such a clone")
 	}
 	ctx := bounded(t, 10*time.Minute)
-	o := deployed(ctx, t, c, 3, func(o *cht.Options) { o.Components = cht.Components{} })
-	seeded(ctx, t, c, o)
+	o := deployed(ctx, t, c, 3, nil)
 	b := c.Backup(t, o.Namespace, "b", api.BackupSpec{}, backupWithin)
 	before := state(ctx, t, c, o)
 	record, err := records(c).Get(ctx, b.Status.Record)
@@ -35,6 +34,7 @@ func TestCloneWithoutPrepareVolume(t *testing.T) {
 	}
 
 	clone := o
+	clone.Components = cht.Components{}
 	clone.Namespace = c.TempNamespace(t, "trap")
 	count := counted(t, c)
 	group := snapv1.GroupName
@@ -97,7 +97,7 @@ func TestSharedFileSystem(t *testing.T) {
 		o.StaticVolumes = []cht.StaticVolume{{NodeName: info.Data["nodeName"],
 			Source: corev1.PersistentVolumeSource{Local: &corev1.LocalVolumeSource{Path: info.Data["sharedMount"] + "/a"}}}}
 	})
-	c.ThawGuard(t, 60*time.Second)
+	c.ThawGuard(t, 3*time.Minute)
 	writer := writing(ctx, t, c, o.Namespace, "writer", "--rate", "20", "--user-dbs", "0")
 
 	// As the controller does it, up to the refusal: pod, stream, first answer.

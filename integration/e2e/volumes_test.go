@@ -23,7 +23,6 @@ func TestWrongVolumes(t *testing.T) {
 	c := suite.Cluster(t)
 	ctx := bounded(t, 15*time.Minute)
 	o := deployed(ctx, t, c, 3, func(o *cht.Options) { o.Components = cht.AllComponents })
-	seeded(ctx, t, c, o)
 	b := c.Backup(t, o.Namespace, "b", api.BackupSpec{AllowedNamespaces: []string{"*"}}, backupWithin)
 	good, err := records(c).Get(ctx, b.Status.Record)
 	if err != nil {

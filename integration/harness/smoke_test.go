@@ -25,7 +25,7 @@ func bounded(t *testing.T, d time.Duration) context.Context {
 // carries load without a failure, and that what was written is there.
 func TestCHTWithAllParts(t *testing.T) {
 	c := suite.Cluster(t)
-	ctx := bounded(t, 3*time.Minute)
+	ctx := bounded(t, 6*time.Minute)
 	world := c.TempNamespace(t, "world")
 	if err := cht.Apply(ctx, c.Client, cht.SMSGateway(world, c.Images.Tools)); err != nil {
 		t.Fatal(err)
@@ -128,7 +128,7 @@ func TestPacketsAreCounted(t *testing.T) {
 	if !c.Local {
 		t.Skip("packets are seen on the testbed only")
 	}
-	ctx := bounded(t, 2*time.Minute)
+	ctx := bounded(t, 4*time.Minute)
 	o := cht.Defaults(c.TempNamespace(t, "packets-a"), c.CHTImages())
 	o.Nodes, o.Components = 1, cht.Components{HAProxy: true}
 	if err := c.Deploy(ctx, o); err != nil {
@@ -169,7 +169,7 @@ func TestPacketsAreCounted(t *testing.T) {
 // at the volume's root.
 func TestOneNodeAtTheVolumesRoot(t *testing.T) {
 	c := suite.Cluster(t)
-	ctx := bounded(t, 2*time.Minute)
+	ctx := bounded(t, 4*time.Minute)
 	o := cht.Defaults(c.TempNamespace(t, "single"), c.CHTImages())
 	o.Nodes, o.DataSubPath, o.Components = 1, "", cht.Components{}
 	if err := c.Deploy(ctx, o); err != nil {

@@ -176,13 +176,20 @@ func (s Store) List(ctx context.Context, namespace string) ([]Head, error) {
 
 // Allow writes into a record's head which namespaces it may be restored into.
 func (s Store) Allow(ctx context.Context, head string, namespaces []string) error {
+	if head == "" {
+		return ErrNotFound
+	}
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: head, Namespace: s.Namespace}}
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{
 		api.AllowedNamespacesAnnotation: strings.Join(namespaces, ",")}}})
 	if err != nil {
 		return err
 	}
-	if err := s.Client.Patch(ctx, secret, client.RawPatch(types.MergePatchType, patch)); err != nil {
+	err = s.Client.Patch(ctx, secret, client.RawPatch(types.MergePatchType, patch))
+	if apierrors.IsNotFound(err) {
+		return ErrNotFound
+	}
+	if err != nil {
 		return fmt.Errorf("set the allowed namespaces of record %s/%s: %w", s.Namespace, head, err)
 	}
 	return nil

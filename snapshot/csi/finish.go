@@ -60,14 +60,24 @@ func learn(v *api.VolumeStatus, content *snapv1.VolumeSnapshotContent) {
 // VolumeSnapshots, and only a content that is retained keeps the storage's
 // snapshot then. Our own deletion sets it back.
 func (s Snapshotter) Keep(ctx context.Context, v *api.VolumeStatus) error {
-	return s.setPolicy(ctx, v.Content, snapv1.VolumeSnapshotContentRetain)
+	return s.patchContent(ctx, v.Content, fmt.Appendf(nil, `{"spec":{"deletionPolicy":%q}}`, snapv1.VolumeSnapshotContentRetain))
 }
 
-func (s Snapshotter) setPolicy(ctx context.Context, name string, policy snapv1.DeletionPolicy) error {
+// nudge is how often a content that is on its way out is touched.
+const nudge = 5 * time.Second
+
+// releaseContent lets the storage's snapshot go with its content. The sidecar may
+// overlook a deletion that came while it was still cutting, until its resync a
+// quarter of an hour later; a change of the content reminds it.
+func (s Snapshotter) releaseContent(ctx context.Context, name string) error {
+	return s.patchContent(ctx, name, fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}},"spec":{"deletionPolicy":%q}}`,
+		api.DeletionAskedAnnotation, time.Now().UTC().Truncate(nudge).Format(time.RFC3339), snapv1.VolumeSnapshotContentDelete))
+}
+
+func (s Snapshotter) patchContent(ctx context.Context, name string, patch []byte) error {
 	content := &snapv1.VolumeSnapshotContent{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	patch := fmt.Appendf(nil, `{"spec":{"deletionPolicy":%q}}`, policy)
 	if err := s.Client.Patch(ctx, content, client.RawPatch(types.MergePatchType, patch)); err != nil {
-		return fmt.Errorf("set deletionPolicy %s of VolumeSnapshotContent %s: %w", policy, name, err)
+		return fmt.Errorf("change VolumeSnapshotContent %s: %w", name, err)
 	}
 	return nil
 }
@@ -88,7 +98,7 @@ func (s Snapshotter) Discard(ctx context.Context, b *api.Backup) (left int, err 
 		snapshot := &snapshots.Items[i]
 		left++
 		delete(contents, contentName(snapshot))
-		if err := s.setPolicy(ctx, contentName(snapshot), snapv1.VolumeSnapshotContentDelete); client.IgnoreNotFound(err) != nil {
+		if err := s.releaseContent(ctx, contentName(snapshot)); client.IgnoreNotFound(err) != nil {
 			return left, err
 		}
 		if snapshot.DeletionTimestamp != nil {
@@ -104,7 +114,7 @@ func (s Snapshotter) Discard(ctx context.Context, b *api.Backup) (left int, err 
 		if !named {
 			continue
 		}
-		err := s.setPolicy(ctx, name, snapv1.VolumeSnapshotContentDelete)
+		err := s.releaseContent(ctx, name)
 		if err == nil {
 			left++
 			err = s.Client.Delete(ctx, &snapv1.VolumeSnapshotContent{ObjectMeta: metav1.ObjectMeta{Name: name}})

@@ -126,7 +126,7 @@ func TestBackupExitCodes(t *testing.T) {
 			return c.Watch(ctx, list, opts...)
 		}})
 		code, message := w.run(ctx, "backup", "n")
-		if code != exit.Interrupted || !strings.Contains(message, "backup medic/n goes on in the cluster") {
+		if code != exit.Interrupted || !strings.HasPrefix(message, "stopped waiting; backup medic/n goes on in the cluster") {
 			t.Errorf("code %d: %s", code, message)
 		}
 		w.backup(t, "n")

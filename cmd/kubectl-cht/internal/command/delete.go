@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
@@ -58,7 +57,7 @@ func (e *Env) deleteBackup(ctx context.Context, name string, yes bool) error {
 	}
 	// That one and no other: it may have been replaced while the user typed.
 	uid := b.UID
-	if err := c.Delete(ctx, &b, client.Preconditions{UID: (*types.UID)(&uid)}); err != nil {
+	if err := c.Delete(ctx, &b, client.Preconditions{UID: &uid}); err != nil {
 		return exit.Explain(fmt.Sprintf("delete backup %s/%s", namespace, name), err)
 	}
 	return writeLines(e.Out, []string{fmt.Sprintf("backup %s/%s is being deleted with its snapshots", namespace, name)})

@@ -23,32 +23,32 @@ import (
 
 const made = "restore-20260301-120000"
 
-func (w *world) restore(t *testing.T, namespace, name string) *api.Restore {
+func (w *world) restore(t *testing.T, name string) *api.Restore {
 	t.Helper()
 	var r api.Restore
-	if err := w.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, &r); err != nil {
+	if err := w.Get(t.Context(), client.ObjectKey{Namespace: "clone", Name: name}, &r); err != nil {
 		t.Fatal(err)
 	}
 	return &r
 }
 
 // untouched fails when anything was created or granted.
-func (w *world) untouched(t *testing.T, namespace string) {
+func (w *world) untouched(t *testing.T) {
 	t.Helper()
 	var restores api.RestoreList
 	if err := w.List(t.Context(), &restores); err != nil || len(restores.Items) > 0 {
 		t.Errorf("restores: %v %v", restores.Items, err)
 	}
-	if err := w.Get(t.Context(), client.ObjectKey{Name: namespace}, &corev1.Namespace{}); !apierrors.IsNotFound(err) {
-		t.Errorf("namespace %s: %v", namespace, err)
+	if err := w.Get(t.Context(), client.ObjectKey{Name: "clone"}, &corev1.Namespace{}); !apierrors.IsNotFound(err) {
+		t.Errorf("namespace clone: %v", err)
 	}
 	var backups api.BackupList
 	if err := w.List(t.Context(), &backups); err != nil {
 		t.Fatal(err)
 	}
 	for _, b := range backups.Items {
-		if slices.Contains(b.Spec.AllowedNamespaces, namespace) {
-			t.Errorf("backup %s allows %s", b.Name, namespace)
+		if slices.Contains(b.Spec.AllowedNamespaces, "clone") {
+			t.Errorf("backup %s allows clone", b.Name)
 		}
 	}
 }
@@ -62,7 +62,7 @@ func TestRestoreGrantsCreatesFollows(t *testing.T) {
 	if err := w.Get(t.Context(), client.ObjectKey{Name: "clone"}, &corev1.Namespace{}); err != nil {
 		t.Error(err)
 	}
-	r := w.restore(t, "clone", made)
+	r := w.restore(t, made)
 	if r.Spec.Source != (api.BackupReference{Namespace: "medic", Name: "nightly"}) || r.Spec.GoLive || r.Spec.StepTimeout.Duration != 15*time.Minute {
 		t.Errorf("spec %+v", r.Spec)
 	}
@@ -74,7 +74,7 @@ func TestRestoreGrantsCreatesFollows(t *testing.T) {
 func TestRestoreFlags(t *testing.T) {
 	w := newWorld(t, interceptor.Funcs{}, backupIn(api.PhaseCompleted, "u-1", "*"), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "clone"}})
 	w.mustRun(t, exit.Good, nil, "restore", "--from", "medic/nightly", "--to", "clone", "--go-live", "--name", "r", "--uid", "u-1", "--create-namespace=false", "--no-wait", "-o", "json")
-	printed, there := decodeOut[api.Restore](t, w), w.restore(t, "clone", "r")
+	printed, there := decodeOut[api.Restore](t, w), w.restore(t, "r")
 	if printed.Kind != "Restore" || printed.Name != "r" {
 		t.Errorf("printed %+v", printed)
 	}
@@ -120,7 +120,7 @@ func TestRestoreFromRecord(t *testing.T) {
 	if got := secret.Annotations[api.AllowedNamespacesAnnotation]; got != "a,clone" {
 		t.Errorf("annotation %q", got)
 	}
-	w.restore(t, "clone", made)
+	w.restore(t, made)
 
 	// Back into its own namespace: nothing to grant.
 	w = newWorld(t, interceptor.Funcs{}, recordOf(t, "medic", "nightly", "u-old", noon))
@@ -138,9 +138,9 @@ func TestRestoreAmbiguous(t *testing.T) {
 	w := newWorld(t, interceptor.Funcs{}, records...)
 	w.mustRun(t, exit.Refused, []string{"2 backups named medic/nightly", "--uid", "u-1 (cut 2026-03-01T12:00:00Z)", "u-2 (cut 2026-03-01T13:00:00Z)"}, "restore", "--from", "medic/nightly", "--to", "clone")
 	w.mustRun(t, exit.Refused, []string{"no record with UID u-3", "u-1"}, "restore", "--from", "medic/nightly", "--uid", "u-3", "--to", "clone")
-	w.untouched(t, "clone")
+	w.untouched(t)
 	w.mustRun(t, exit.Good, nil, "restore", "--from", "medic/nightly", "--uid", "u-2", "--to", "clone")
-	if got := w.restore(t, "clone", made).Spec.Source.UID; got != "u-2" {
+	if got := w.restore(t, made).Spec.Source.UID; got != "u-2" {
 		t.Errorf("uid %q", got)
 	}
 	// A Backup of that name that exists is the one that is meant.
@@ -215,7 +215,7 @@ func TestRestoreRefuses(t *testing.T) {
 			}
 			w.mustRun(t, tc.code, tc.says, append(args, tc.extra...)...)
 			if !slices.ContainsFunc(objects, func(o client.Object) bool { return o.GetName() == "clone" }) {
-				w.untouched(t, "clone")
+				w.untouched(t)
 			}
 		})
 	}
@@ -227,19 +227,25 @@ func TestRestoreNotAllowedLeavesNothing(t *testing.T) {
 		return apierrors.NewForbidden(schema.GroupResource{Resource: "backups"}, "nightly", errors.New("no"))
 	}}, backupIn(api.PhaseCompleted, "u-1"))
 	w.mustRun(t, exit.Refused, []string{"allow backup medic/nightly to be restored into clone", "for that right"}, "restore", "--from", "medic/nightly", "--to", "clone")
-	w.untouched(t, "clone")
+	w.untouched(t)
 }
 
 // A namespace that cannot be made must not leave a grant to a name that anybody may take.
 func TestRestoreNoNamespaceLeavesNoGrant(t *testing.T) {
+	record := recordOf(t, "lost", "nightly", "u-9", noon)
 	w := newWorld(t, interceptor.Funcs{Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
 		if _, is := o.(*corev1.Namespace); is {
 			return apierrors.NewForbidden(schema.GroupResource{Resource: "namespaces"}, "clone", errors.New("no"))
 		}
 		return c.Create(ctx, o, opts...)
-	}}, backupIn(api.PhaseCompleted, "u-1"))
-	w.mustRun(t, exit.Refused, []string{"create namespace clone", "--create-namespace=false"}, "restore", "--from", "medic/nightly", "--to", "clone")
-	w.untouched(t, "clone")
+	}}, backupIn(api.PhaseCompleted, "u-1"), record)
+	for _, from := range []string{"medic/nightly", "lost/nightly"} {
+		w.mustRun(t, exit.Refused, []string{"create namespace clone", "--create-namespace=false"}, "restore", "--from", from, "--to", "clone")
+		w.untouched(t)
+	}
+	if err := w.Get(t.Context(), client.ObjectKeyFromObject(record), record); err != nil || record.Annotations[api.AllowedNamespacesAnnotation] != "" {
+		t.Errorf("record allows %q, %v", record.Annotations[api.AllowedNamespacesAnnotation], err)
+	}
 }
 
 func TestRestoreFailed(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
 )
 
-// ErrGone: the object was deleted, or replaced by another of its name.
+// ErrGone says that the object was deleted, or replaced by another of its name.
 var ErrGone = errors.New("it was deleted while waiting")
 
 // Options bound the wait.

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// The targets of `make bench`.
+const (
+	targetNodes    = 3
+	targetOverhead = 500.0 // milliseconds above the slowest cut
+	targetShare    = 1.0 / 3
+)
+
+// report prints all that was found.
+func report(out io.Writer, o options, results []result) {
+	var all []sample
+	for _, r := range results {
+		all = append(all, r.samples...)
+	}
+	for _, driver := range o.drivers {
+		_, _ = fmt.Fprintf(out, "\n%s\n", driverTitle(o, driver))
+		stallTable(out, o, pick(all, func(s sample) bool { return s.driver == driver }))
+	}
+	_, _ = fmt.Fprintln(out, "\nRatios of the stalls above, p50 / p99 (below 1: the product holds writes for less time)")
+	ratioTable(out, o, all)
+	_, _ = fmt.Fprintln(out, "\nTargets")
+	for _, line := range targets(o, all) {
+		_, _ = fmt.Fprintln(out, "  "+line)
+	}
+	_, _ = fmt.Fprintln(out, "\nWriter, whole run")
+	writerTable(out, o, results)
+	_, _ = fmt.Fprintln(out, "\nController, per backup (its background, measured while idle, taken out of calls and CPU; exec streams, one a node, are not among the calls)")
+	usageTable(out, o, results)
+	failures(out, all)
+}
+
+func driverTitle(o options, driver string) string {
+	if driver == driverCloud {
+		return fmt.Sprintf("Driver as slow as a cloud's (cut %s, ready %s later); milliseconds, p50 / p99", o.cutLatency, o.readyLatency)
+	}
+	return "Driver as it is; milliseconds, p50 / p99"
+}
+
+func wayTitle(way string) string {
+	switch way {
+	case wayNone:
+		return "cut only, nothing held"
+	case waySeries:
+		return "node by node, until ready"
+	}
+	return way
+}
+
+// pick gives the good samples that are wanted.
+func pick(samples []sample, wanted func(sample) bool) []sample {
+	return slices.DeleteFunc(slices.Clone(samples), func(s sample) bool { return s.err != nil || !wanted(s) })
+}
+
+func kind(samples []sample, nodes int, driver, way string) []sample {
+	return pick(samples, func(s sample) bool { return s.nodes == nodes && s.driver == driver && s.way == way })
+}
+
+func stalls(samples []sample) spread { return spreadOf(milliseconds(samples, sample.stall)) }
+
+func stallTable(out io.Writer, o options, samples []sample) {
+	t := newTable(out, "nodes", "way", "n", "quiesce", "cut", "release", "stall", "longest hold of a node", "slowest write p50 / max", "failed writes")
+	for _, nodes := range o.nodes {
+		for _, way := range o.ways() {
+			some := pick(samples, func(s sample) bool { return s.nodes == nodes && s.way == way })
+			cells := []string{fmt.Sprint(nodes), wayTitle(way), fmt.Sprint(len(some))}
+			held := func(of func(sample) time.Duration) string { return pair(spreadOf(milliseconds(some, of)), millis) }
+			if way == wayNone {
+				cells = append(cells, "-", held(sample.cutTime), "-", "-", "-")
+			} else {
+				cells = append(cells, held(sample.quiesceTime), held(sample.cutTime), held(sample.releaseTime), held(sample.stall), held(sample.longestHold))
+			}
+			slow, failed := milliseconds(some, func(s sample) time.Duration { return s.seen.slowest }), 0
+			for _, s := range some {
+				failed += s.seen.failed
+			}
+			t.row(append(cells, pair(spread{percentile(slow, 50), percentile(slow, 100)}, millis), fmt.Sprint(failed))...)
+		}
+	}
+	t.end()
+}
+
+func ratioTable(out io.Writer, o options, samples []sample) {
+	t := newTable(out, "driver", "nodes", "mode", "stall ÷ cut with nothing held", "stall ÷ series", "stall ÷ series that waits for the handle only")
+	for _, driver := range o.drivers {
+		for _, nodes := range o.nodes {
+			bare, series := kind(samples, nodes, driver, wayNone), kind(samples, nodes, driver, waySeries)
+			for _, mode := range o.modes {
+				stall := stalls(kind(samples, nodes, driver, mode))
+				t.row(driver, fmt.Sprint(nodes), mode, pair(stall.over(stalls(bare)), hundredths), pair(stall.over(stalls(series)), hundredths),
+					pair(stall.over(spreadOf(milliseconds(series, sample.shortSeries))), hundredths))
+			}
+		}
+	}
+	t.end()
+}
+
+// targets says, for each driver and mode, what was measured and whether it is met.
+// The stall is held against two readings of "slowest cut": that of the same backup,
+// and that of a cut for which nothing was held.
+func targets(o options, samples []sample) []string {
+	if !slices.Contains(o.nodes, targetNodes) {
+		return []string{fmt.Sprintf("are set for %d nodes, which were not measured", targetNodes)}
+	}
+	var lines []string
+	for _, driver := range o.drivers {
+		bare, series := stalls(kind(samples, targetNodes, driver, wayNone)), stalls(kind(samples, targetNodes, driver, waySeries))
+		for _, mode := range o.modes {
+			some := kind(samples, targetNodes, driver, mode)
+			stall, name := stalls(some), fmt.Sprintf("%s, %s, %d nodes: ", driver, mode, targetNodes)
+			own, above, share := spreadOf(milliseconds(some, sample.overhead)), stall.minus(bare), stall.over(series)
+			lines = append(lines,
+				name+fmt.Sprintf("stall ≤ slowest cut + %g ms: above its own slowest cut %s ms: %s", targetOverhead, pair(own, millis), met(own.within(targetOverhead))),
+				name+fmt.Sprintf("stall ≤ slowest cut + %g ms: above the cut with nothing held %s ms: %s", targetOverhead, pair(above, millis), met(above.within(targetOverhead))),
+				name+fmt.Sprintf("stall ≤ a third of the series: %s of it: %s", pair(share, hundredths), met(share.within(targetShare))))
+		}
+	}
+	return lines
+}
+
+func met(yes bool) string {
+	if yes {
+		return "met"
+	}
+	return "NOT MET"
+}
+
+func writerTable(out io.Writer, o options, results []result) {
+	t := newTable(out, "nodes", "sent", "skipped (all requests waiting)", "between samples: n", "ms p50 / p99", "failed")
+	for i, r := range results {
+		t.row(fmt.Sprint(o.nodes[i]), fmt.Sprint(r.sent), fmt.Sprint(r.skipped), fmt.Sprint(len(r.quiet)), pair(spreadOf(r.quiet), millis), fmt.Sprint(r.quietFailed))
+	}
+	t.end()
+}
+
+func usageTable(out io.Writer, o options, results []result) {
+	verbs := []string{"GET", "POST", "PUT", "PATCH", "DELETE"}
+	t := newTable(out, append([]string{"nodes", "mode", "n", "API calls p50 / p99"}, append(verbs, "CPU ms p50", "resident MiB p50 / max", "idle calls/s")...)...)
+	for i, r := range results {
+		background := "?"
+		if r.idle != nil {
+			background = fmt.Sprintf("%.1f", r.idle.total()/r.idle.took.Seconds())
+		}
+		for _, mode := range append(slices.Clone(o.modes), wayNone) {
+			var calls, cpu, resident []float64
+			byVerb := map[string][]float64{}
+			for _, s := range r.samples {
+				if s.way != mode || s.err != nil || s.used == nil {
+					continue
+				}
+				u := s.used.without(r.idle)
+				calls, cpu, resident = append(calls, u.total()), append(cpu, 1000*u.cpu), append(resident, u.resident/(1<<20))
+				for _, verb := range verbs {
+					byVerb[verb] = append(byVerb[verb], u.calls[verb])
+				}
+			}
+			cells := []string{fmt.Sprint(o.nodes[i]), mode, fmt.Sprint(len(calls)), pair(spreadOf(calls), millis)}
+			for _, verb := range verbs {
+				cells = append(cells, millis(percentile(byVerb[verb], 50)))
+			}
+			t.row(append(cells, millis(percentile(cpu, 50)), pair(spread{percentile(resident, 50), percentile(resident, 100)}, millis), background)...)
+		}
+	}
+	t.end()
+}
+
+func failures(out io.Writer, samples []sample) {
+	n := 0
+	for _, s := range samples {
+		if s.err == nil {
+			continue
+		}
+		if n++; n == 1 {
+			_, _ = fmt.Fprintln(out, "\nFailed, and in no figure above")
+		}
+		_, _ = fmt.Fprintf(out, "  %d nodes, %s, %s, at %s: %s; failed writes: %d\n", s.nodes, s.driver, wayTitle(s.way), s.began.Format("15:04:05"),
+			strings.ReplaceAll(s.err.Error(), "\n", "; "), s.seen.failed)
+	}
+}
+
+// table aligns columns; all but words lie to the right.
+type table struct{ w *tabwriter.Writer }
+
+func newTable(out io.Writer, head ...string) table {
+	t := table{w: tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)}
+	t.row(head...)
+	return t
+}
+
+func (t table) row(cells ...string) { _, _ = fmt.Fprintln(t.w, strings.Join(cells, "\t")+"\t") }
+func (t table) end()                { _ = t.w.Flush() }
+
+func pair(s spread, format func(float64) string) string {
+	if math.IsNaN(s.p50) {
+		return "?"
+	}
+	return format(s.p50) + " / " + format(s.p99)
+}
+
+// millis keeps a digit of what is short.
+func millis(v float64) string {
+	switch {
+	case math.IsNaN(v):
+		return "?"
+	case math.Abs(v) < 10 && v != math.Trunc(v):
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.0f", v)
+}
+
+func hundredths(v float64) string {
+	if math.IsNaN(v) {
+		return "?"
+	}
+	return fmt.Sprintf("%.2f", v)
+}

@@ -1,0 +1,297 @@
+package snapshot
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/reason"
+)
+
+func TestBackupCompletes(t *testing.T) {
+	b := newBench(t, append(instance(), backup())...)
+	got := b.run()
+	s := got.Status
+	if s.Phase != api.PhaseCompleted || ready(got).Status != metav1.ConditionTrue || ready(got).Reason != api.ReasonCompleted {
+		t.Fatalf("ended %s: %+v", s.Phase, ready(got))
+	}
+	if s.Attempt != 1 || s.Nodes != 1 || s.Databases != 1 || s.Consistency != api.CrashConsistent || s.QuiesceMode != api.QuiesceNone || *s.StallMilliseconds != 0 ||
+		!s.CutTime.Time.Equal(epoch.Add(time.Second)) || s.CompletionTime == nil || s.Timeline.Ready == nil {
+		t.Errorf("status %+v", s)
+	}
+	if b.snaps.kept != 1 || b.snaps.done != 1 || b.snaps.discards != 0 {
+		t.Errorf("snapshotter %+v", b.snaps)
+	}
+	r, err := b.Records.Get(t.Context(), s.Record)
+	if err != nil || r.UID != got.UID || r.CouchDB != "3.5.2" || r.Nodes[0].SnapshotHandle != "h" || r.Before.Counts["medic"].Documents != 7 || len(r.Objects) == 0 {
+		t.Errorf("record %+v, %v", r, err)
+	}
+	heads, err := b.Records.List(t.Context(), ns)
+	if err != nil || len(heads) != 1 || heads[0].AllowedNamespaces[0] != "clone" {
+		t.Errorf("heads %+v, %v", heads, err)
+	}
+	// Final is final.
+	if again, wait, err := b.reconcile(); err != nil || wait != 0 || again.ResourceVersion != got.ResourceVersion || b.snaps.prepared != 1 {
+		t.Errorf("a completed backup was worked on again: %v %v", wait, err)
+	}
+}
+
+// What a controller finds that starts anew.
+func TestInterruptedAttempts(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		phase   api.Phase
+		attempt int32
+		want    api.Phase // in the end
+		reason  string
+		cuts    int
+	}{
+		{"while preparing", api.PhasePreparing, 1, api.PhaseCompleted, api.ReasonCompleted, 1},
+		{"while cutting", api.PhaseCutting, 1, api.PhaseCompleted, api.ReasonCompleted, 1},
+		{"while cutting, the last attempt", api.PhaseCutting, 3, api.PhaseFailed, api.ReasonInterrupted, 0},
+		{"while cleaning up for a retry", api.PhaseCleaningUp, 1, api.PhaseCompleted, api.ReasonCompleted, 1},
+		{"before anything", api.PhasePending, 0, api.PhaseCompleted, api.ReasonCompleted, 1},
+		{"a phase of another version", "Copying", 1, api.PhaseFailed, api.ReasonInterrupted, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBench(t, append(instance(), backup(in(tt.phase, tt.attempt)))...)
+			got := b.run()
+			if got.Status.Phase != tt.want || ready(got).Reason != tt.reason || b.snaps.cuts != tt.cuts {
+				t.Errorf("ended %s, %+v, after %d cuts", got.Status.Phase, ready(got), b.snaps.cuts)
+			}
+			if strings.HasPrefix(tt.name, "while") && b.snaps.discards == 0 {
+				t.Error("what the interrupted attempt may have made was not removed")
+			}
+		})
+	}
+}
+
+func TestFailuresAreRetriedOrNot(t *testing.T) {
+	final := reason.Refuse(api.ReasonStallExceeded, "too slow")
+	passing := reason.Failed(api.ReasonSnapshotFailed, "throttled")
+	tests := []struct {
+		name    string
+		arrange func(b *bench)
+		change  func(*api.Backup)
+		want    api.Phase
+		reason  string
+		text    string
+		attempt int32
+		cuts    int
+	}{
+		{name: "a cut fails once", arrange: func(b *bench) { b.snaps.cutErr, b.snaps.failFirst = passing, 1 }, want: api.PhaseCompleted, reason: api.ReasonCompleted, attempt: 2, cuts: 2},
+		{name: "every cut fails", arrange: func(b *bench) { b.snaps.cutErr = passing }, want: api.PhaseFailed, reason: api.ReasonSnapshotFailed, text: "throttled", attempt: 3, cuts: 3},
+		{name: "one attempt allowed", arrange: func(b *bench) { b.snaps.cutErr = passing }, change: func(b *api.Backup) { b.Spec.Attempts = 1 },
+			want: api.PhaseFailed, reason: api.ReasonSnapshotFailed, attempt: 1, cuts: 1},
+		{name: "a final failure", arrange: func(b *bench) { b.snaps.cutErr = final }, want: api.PhaseFailed, reason: api.ReasonStallExceeded, text: "too slow", attempt: 1, cuts: 1},
+		{name: "an error without a reason in the middle", arrange: func(b *bench) { b.snaps.cutErr = errors.New("connection reset"); b.snaps.failFirst = 1 },
+			want: api.PhaseCompleted, reason: api.ReasonCompleted, attempt: 2, cuts: 2},
+		{name: "no class", arrange: func(b *bench) { b.snaps.prepareErr = reason.Refuse(api.ReasonNoSnapshotClass, "none") },
+			want: api.PhaseFailed, reason: api.ReasonNoSnapshotClass, attempt: 1},
+		{name: "wrong password", arrange: func(b *bench) { b.couch.status = 401 }, want: api.PhaseFailed, reason: api.ReasonCredentials, attempt: 1},
+		{name: "CouchDB is down", arrange: func(b *bench) { b.couch.status = 503 }, want: api.PhaseFailed, reason: api.ReasonCouchDBUnavailable, attempt: 3},
+		{name: "maintenance mode", arrange: func(b *bench) { b.couch.maintenance = true }, want: api.PhaseFailed, reason: api.ReasonCouchDBUnavailable, text: "maintenance", attempt: 1},
+		{name: "a member without a pod", arrange: func(b *bench) { b.couch.members = []string{"couchdb@127.0.0.1", "couchdb@x"} },
+			want: api.PhaseFailed, reason: api.ReasonInstanceIncomplete, text: "couchdb@x", attempt: 1},
+		{name: "no databases", arrange: func(b *bench) { b.couch.noDatabases = true }, want: api.PhaseFailed, reason: api.ReasonInstanceIncomplete, attempt: 1},
+		{name: "the storage fails after the cut", arrange: func(b *bench) { b.snaps.refreshErr = reason.Failed(api.ReasonSnapshotFailed, "upload failed") },
+			want: api.PhaseFailed, reason: api.ReasonSnapshotFailed, text: "upload failed", attempt: 1, cuts: 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.change == nil {
+				tt.change = func(*api.Backup) {}
+			}
+			b := newBench(t, append(instance(), backup(tt.change))...)
+			tt.arrange(b)
+			got := b.run()
+			c := ready(got)
+			if got.Status.Phase != tt.want || c.Reason != tt.reason || !strings.Contains(c.Message, tt.text) || got.Status.Attempt != tt.attempt || b.snaps.cuts != tt.cuts {
+				t.Errorf("ended %s, %s: %s, attempt %d, %d cuts", got.Status.Phase, c.Reason, c.Message, got.Status.Attempt, b.snaps.cuts)
+			}
+			if got.Status.PendingReason != "" || got.Status.PendingMessage != "" {
+				t.Errorf("left pending: %s %s", got.Status.PendingReason, got.Status.PendingMessage)
+			}
+			if b.snaps.prepareErr == nil && b.snaps.done != b.snaps.prepared {
+				t.Errorf("%d of %d preparations were closed", b.snaps.done, b.snaps.prepared)
+			}
+			heads, err := b.Records.List(t.Context(), "")
+			if err != nil || tt.want == api.PhaseFailed && (len(heads) != 0 || len(got.Status.Volumes) != 0 || got.Status.Record != "" || c.Status != metav1.ConditionFalse) {
+				t.Errorf("a failed backup left %v %+v %v", heads, got.Status, err)
+			}
+		})
+	}
+}
+
+func TestAPIServerHiccupChangesNothing(t *testing.T) {
+	b := newBench(t, backup(in(api.PhaseFinishing, 1), func(b *api.Backup) {
+		b.Status.Volumes = []api.VolumeStatus{{Node: "couchdb"}}
+		b.Status.Timeline = &api.Timeline{Released: metav1.NewMicroTime(epoch)}
+	}))
+	b.snaps.refreshErr = errors.New("etcd is slow")
+	got, _, err := b.reconcile()
+	if err == nil || got.Status.Phase != api.PhaseFinishing || b.snaps.discards != 0 {
+		t.Errorf("%v, phase %s", err, got.Status.Phase)
+	}
+}
+
+func TestReadyTimeout(t *testing.T) {
+	b := newBench(t, append(instance(), backup())...)
+	b.snaps.neverReady = true
+	b.Now = time.Now // the stall is timed by the real clock
+	var wait time.Duration
+	for range 3 {
+		_, wait, _ = b.reconcile()
+	}
+	if got, _, _ := b.reconcile(); got.Status.Phase != api.PhaseFinishing || wait <= 0 || b.snaps.kept != 0 {
+		t.Fatalf("phase %s, again in %s", got.Status.Phase, wait)
+	}
+	b.Now = func() time.Time { return time.Now().Add(time.Hour) }
+	if got := b.run(); got.Status.Phase != api.PhaseFailed || ready(got).Reason != api.ReasonReadyTimeout || got.Status.Attempt != 1 || b.snaps.discards == 0 {
+		t.Errorf("ended %s %+v", got.Status.Phase, ready(got))
+	}
+}
+
+// A clean-up that a driver holds up stays in sight, and gives its reason in the end.
+func TestCleanUpWaits(t *testing.T) {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "freezer", Namespace: ns, Labels: map[string]string{api.BackupUIDLabel: "uid-5", api.RoleLabel: RoleFreezer}}}
+	theirs := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "theirs", Namespace: ns, Labels: map[string]string{api.BackupUIDLabel: "uid-6", api.RoleLabel: RoleFreezer}}}
+	b := newBench(t, pod, theirs, backup(in(api.PhaseCleaningUp, 1), func(b *api.Backup) {
+		b.Status.PendingReason, b.Status.PendingMessage = api.ReasonStallExceeded, "too slow"
+	}))
+	b.snaps.stuck = 2
+	for i := range 2 {
+		if got, wait, err := b.reconcile(); err != nil || got.Status.Phase != api.PhaseCleaningUp || wait != stillThere {
+			t.Fatalf("turn %d: %s %s %v", i, got.Status.Phase, wait, err)
+		}
+	}
+	if got, _, _ := b.reconcile(); got.Status.Phase != api.PhaseFailed || ready(got).Reason != api.ReasonStallExceeded || ready(got).Message != "too slow" {
+		t.Errorf("%s %+v", got.Status.Phase, ready(got))
+	}
+	if err := b.objects.Get(t.Context(), client.ObjectKeyFromObject(pod), pod); !apierrors.IsNotFound(err) {
+		t.Errorf("the freezer pod is still there: %v", err)
+	}
+	if err := b.objects.Get(t.Context(), client.ObjectKeyFromObject(theirs), theirs); err != nil {
+		t.Errorf("another backup's freezer: %v", err)
+	}
+}
+
+// neighbour is another backup of the same namespace.
+func neighbour(name string, uid types.UID, created time.Duration, phase api.Phase) *api.Backup {
+	o := backup(in(phase, 1))
+	o.Name, o.UID, o.CreationTimestamp = name, uid, metav1.NewTime(epoch.Add(created))
+	return o
+}
+
+func TestAdmit(t *testing.T) {
+	restore := func(phase api.Phase) *api.Restore {
+		return &api.Restore{ObjectMeta: metav1.ObjectMeta{Name: "r", Namespace: ns}, Status: api.RestoreStatus{Phase: phase}}
+	}
+	for _, tt := range []struct {
+		name string
+		with client.Object
+		busy bool
+	}{
+		{"an older one is under way", neighbour("a", "uid-9", -time.Hour, api.PhaseCutting), true},
+		{"an older one has not begun", neighbour("a", "uid-9", -time.Hour, ""), true},
+		{"an older one is cleaning up", neighbour("a", "uid-9", -time.Hour, api.PhaseCleaningUp), true},
+		{"an older one is complete", neighbour("a", "uid-9", -time.Hour, api.PhaseCompleted), false},
+		{"an older one failed", neighbour("a", "uid-9", -time.Hour, api.PhaseFailed), false},
+		{"a younger one waits for us", neighbour("a", "uid-1", time.Hour, api.PhasePending), false},
+		{"of the same second, the lesser UID goes on", neighbour("a", "uid-1", 0, api.PhasePending), true},
+		{"of the same second, and ours is less", neighbour("a", "uid-9", 0, api.PhasePending), false},
+		{"a restore is under way", restore(api.PhaseVolumes), true},
+		{"a restore has not begun", restore(""), true},
+		{"a restore is complete", restore(api.PhaseCompleted), false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBench(t, append(instance(), backup(), tt.with)...)
+			got := b.run()
+			if tt.busy != (got.Status.Phase == api.PhaseFailed) || tt.busy != (ready(got).Reason == api.ReasonConcurrentOperation) {
+				t.Errorf("ended %s, %+v", got.Status.Phase, ready(got))
+			}
+			if tt.busy && (b.snaps.prepared != 0 || got.Status.Attempt != 0) {
+				t.Error("refused, but not before work began")
+			}
+		})
+	}
+}
+
+func TestDeletion(t *testing.T) {
+	terminating := func() *corev1.Namespace {
+		now := metav1.NewTime(epoch)
+		return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns, DeletionTimestamp: &now, Finalizers: []string{"kubernetes"}}}
+	}
+	alive := func() *corev1.Namespace { return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}} }
+	for _, tt := range []struct {
+		name      string
+		namespace *corev1.Namespace
+		phase     api.Phase
+		noRecord  bool
+		keeps     bool
+	}{
+		{"a completed backup", alive(), api.PhaseCompleted, false, false},
+		{"a failed backup", alive(), api.PhaseFailed, false, false},
+		{"a backup in its middle", alive(), api.PhaseFinishing, false, false},
+		{"its whole namespace", terminating(), api.PhaseCompleted, false, true},
+		{"its whole namespace, and the record is gone already", terminating(), api.PhaseCompleted, true, true},
+		{"its whole namespace, before it was complete", terminating(), api.PhaseFinishing, false, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			old := backup(in(tt.phase, 1))
+			b := newBench(t, tt.namespace, old)
+			head, err := b.Records.Put(t.Context(), catalog.Record{Namespace: ns, Name: old.Name, UID: old.UID}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			old.Status.Record = head
+			if err := b.save(t.Context(), old); err != nil {
+				t.Fatal(err)
+			}
+			if tt.noRecord {
+				if err := b.Records.Delete(t.Context(), old.UID); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := b.objects.Delete(t.Context(), old); err != nil {
+				t.Fatal(err)
+			}
+			b.snaps.stuck = 1 // the storage takes its time
+			gone := false
+			for range 3 {
+				got, _, err := b.reconcile()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if gone = got.Name == ""; gone {
+					break
+				}
+				if !tt.keeps && b.snaps.discards == 0 {
+					t.Fatal("neither gone nor discarded")
+				}
+			}
+			if !gone {
+				t.Fatal("the finalizer is never lifted")
+			}
+			if tt.keeps != (b.snaps.discards == 0) {
+				t.Errorf("%d discards", b.snaps.discards)
+			}
+			heads, err := b.Records.List(t.Context(), ns)
+			if err != nil || (len(heads) == 1) != (tt.keeps && !tt.noRecord) {
+				t.Fatalf("records %+v, %v", heads, err)
+			}
+			if len(heads) == 1 && (len(heads[0].AllowedNamespaces) != 1 || heads[0].AllowedNamespaces[0] != "clone") {
+				t.Errorf("the kept record allows %v", heads[0].AllowedNamespaces)
+			}
+		})
+	}
+}
