@@ -30,7 +30,8 @@ type shardPlan struct {
 // node's disk.
 func planShards(before, after map[string]couchdb.ShardMap, nodes, services map[string]string, files map[string]map[string]bool) (shardPlan, error) {
 	var plan shardPlan
-	names := maps.Clone(before)
+	names := map[string]couchdb.ShardMap{}
+	maps.Copy(names, before)
 	maps.Copy(names, after)
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		old, hadBefore := before[name]

@@ -17,6 +17,9 @@ const (
 	targetShare    = 1.0 / 3
 )
 
+// busyIdle is more calls a second than the renewal of a lease makes.
+const busyIdle = 2.0
+
 // report prints all that was found.
 func report(out io.Writer, o options, results []result) {
 	var all []sample
@@ -172,6 +175,11 @@ func usageTable(out io.Writer, o options, results []result) {
 		}
 	}
 	t.end()
+	for i, r := range results {
+		if r.idle != nil && r.idle.total()/r.idle.took.Seconds() > busyIdle {
+			_, _ = fmt.Fprintf(out, "  %d nodes: the controller was not idle while its background was measured; somebody else uses it, and its figures are not to be relied on\n", o.nodes[i])
+		}
+	}
 }
 
 func failures(out io.Writer, samples []sample) {

@@ -15,6 +15,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/integration/harness"
 )
@@ -67,6 +71,10 @@ func main() {
 		}
 		os.Exit(2)
 	}
+	// The client libraries' own remarks would stand in the middle of the report; what
+	// matters comes as an error.
+	klog.SetLogger(logr.Discard())
+	log.SetLogger(logr.Discard())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second Ctrl-C ends also the clean-up.
 	context.AfterFunc(ctx, stop)

@@ -43,7 +43,7 @@ func (r *run) lose(ctx context.Context) error {
 	if len(contents) < r.cfg.nodes || len(records) == 0 {
 		return fmt.Errorf("%d snapshots and %d records of the backup are left; the namespace took them along", len(contents), len(records))
 	}
-	r.s.good("still there: %d snapshots in the storage, and the backup's record in %s", len(contents), harness.ControllerNamespace)
+	r.s.good("still there: %d of %d snapshots in the storage, and the backup's record in %s", len(contents), r.cfg.nodes, harness.ControllerNamespace)
 	return r.kubectl.run(ctx, "list", "-n", r.source.Namespace)
 }
 

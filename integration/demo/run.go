@@ -222,7 +222,7 @@ func (r *run) showStall() {
 	for _, line := range drawTimeline(moments(r.b), start, end) {
 		r.s.line("%s", line)
 	}
-	r.s.head("   What the writer felt", fmt.Sprintf("Each column is the longest wait among the requests open then. Outside the stall, half of all writes take less than %s.", milliseconds(r.res.medianWait+time.Millisecond)))
+	r.s.head("   What the writer felt", fmt.Sprintf("Each column is the longest wait among the requests open then. At other times, half of all writes take less than %s.", milliseconds(r.res.medianWait+time.Millisecond)))
 	w := around(start, end)
 	for _, line := range drawWaits(waits(r.writes, w), plotRows) {
 		r.s.line("%s", line)
@@ -233,6 +233,6 @@ func (r *run) showStall() {
 	}
 	r.s.line("%s", drawMark(w, start, end, text))
 	r.s.line("%s", drawSeconds(w, start))
-	r.s.line("longest wait of a write: %s in the stall, %s before and after it; failed writes: %d of %s",
+	r.s.line("longest wait of a write: %s then, %s before and after; failed writes: %d of %s",
 		milliseconds(r.res.longHeld), milliseconds(r.res.longOther), r.sum.Failed, count(int(r.sum.Sent)))
 }

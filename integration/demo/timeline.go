@@ -69,9 +69,6 @@ func drawTimeline(all []moment, start, end time.Time) []string {
 // outsideHold names the volumes that were not cut while all nodes were held.
 func outsideHold(b *api.Backup) []string {
 	var bad []string
-	if b.Status.QuiesceMode == api.QuiesceNone {
-		return nil
-	}
 	// The driver's clock may be coarser than the controller's.
 	const coarse = time.Millisecond
 	t := b.Status.Timeline

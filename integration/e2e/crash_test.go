@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,11 +40,11 @@ func TestHoldEndsWithItsOwner(t *testing.T) {
 		{"freezer, frozen", api.QuiesceFreeze, 10 * time.Second, killFreezer("guard"), []string{api.ReasonQuiesceLost}},
 		{"watchdog, frozen", api.QuiesceFreeze, 10 * time.Second, killFreezer("watch"), []string{api.ReasonQuiesceLost}},
 		{"holding process, frozen", api.QuiesceFreeze, 10 * time.Second, killFreezer("hold"), []string{api.ReasonQuiesceLost}},
-		{"stream, frozen", api.QuiesceFreeze, 10 * time.Second, cutStreams, []string{api.ReasonQuiesceLost}},
+		{"stream, frozen", api.QuiesceFreeze, 10 * time.Second, cutStreams, []string{api.ReasonQuiesceLost, api.ReasonSnapshotFailed}},
 		// A pause lasts two seconds at most, so here the deadline may come first.
 		{"controller, paused", api.QuiescePause, 2 * time.Second, killController, []string{api.ReasonInterrupted, api.ReasonStallExceeded}},
 		{"holding process, paused", api.QuiescePause, 2 * time.Second, killPauser, []string{api.ReasonQuiesceLost, api.ReasonStallExceeded}},
-		{"stream, paused", api.QuiescePause, 2 * time.Second, cutStreams, []string{api.ReasonQuiesceLost, api.ReasonStallExceeded}},
+		{"stream, paused", api.QuiescePause, 2 * time.Second, cutStreams, []string{api.ReasonQuiesceLost, api.ReasonStallExceeded, api.ReasonSnapshotFailed}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			thaw, err := c.ArmThaw(t, 40*time.Second)
@@ -205,22 +206,18 @@ func killPauser(ctx context.Context, t *testing.T, c *harness.Cluster, namespace
 	kill(t, all[:1]) // the shell that exec started: the oldest
 }
 
-// cutStreams ends every exec stream: they all go through the kubelet.
+// cutStreams closes every connection between the controller and the API server,
+// the exec streams among them.
 func cutStreams(ctx context.Context, t *testing.T, c *harness.Cluster, _ string) {
 	t.Helper()
-	if _, err := c.Testbed(ctx, "kill", "kubelet", "KILL"); err != nil {
+	pod, err := c.ControllerPod(ctx)
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if _, err := c.Testbed(context.Background(), "start", "kubelet"); err != nil {
-			t.Errorf("start the kubelet again: %v", err)
-		}
-	})
-	go func() {
-		// Back after a moment, so that the backup's clean-up can remove its pods.
-		time.Sleep(3 * time.Second)
-		_, _ = c.Testbed(context.Background(), "start", "kubelet")
-	}()
+	out, err := c.Testbed(ctx, "node-exec", "--", "ss", "-K", "-tnH", "dst", pod.Status.PodIP)
+	if err != nil || strings.Count(out, "ESTAB") < 4 { // three streams and all the rest
+		t.Fatalf("cut the controller's connections: %q %v", out, err)
+	}
 }
 
 func kill(t *testing.T, pids []int) {

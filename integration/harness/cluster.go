@@ -39,6 +39,8 @@ type Cluster struct {
 	// Controller makes the objects that install the product; ControllerObjects
 	// where nil.
 	Controller func(c *Cluster) ([]client.Object, error)
+	// controllerSum is the hash of the controller's image archive.
+	controllerSum string
 
 	testbed string // the testbed's command
 	root    string // the module's root

@@ -10,13 +10,9 @@ import (
 	"os"
 	"path/filepath"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -84,13 +80,21 @@ func readObjects(file string) ([]*unstructured.Unstructured, error) {
 	if err != nil {
 		return nil, err
 	}
+	objects, err := decodeObjects(bytes.NewReader(data))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", file, err)
+	}
+	return objects, nil
+}
+
+func decodeObjects(in io.Reader) ([]*unstructured.Unstructured, error) {
 	var objects []*unstructured.Unstructured
-	for decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096); ; {
+	for decoder := yaml.NewYAMLOrJSONDecoder(in, 4096); ; {
 		o := &unstructured.Unstructured{}
 		if err := decoder.Decode(o); errors.Is(err, io.EOF) {
 			return objects, nil
 		} else if err != nil {
-			return nil, fmt.Errorf("read %s: %w", file, err)
+			return nil, err
 		}
 		if len(o.Object) > 0 {
 			objects = append(objects, o)
@@ -142,52 +146,6 @@ func (c *Cluster) InstallController(ctx context.Context) error {
 		}
 	}
 	return cht.WaitRolledOut(ctx, c.Client, ControllerNamespace)
-}
-
-// ControllerObjects install the controller with the rights that the chart's
-// generated role gives it, no more: what it lacks must show in the tests.
-func ControllerObjects(c *Cluster) ([]client.Object, error) {
-	role := &rbacv1.ClusterRole{}
-	data, err := os.ReadFile(filepath.Join(c.root, "charts/cht-backup/files/role.yaml"))
-	if err != nil {
-		return nil, fmt.Errorf("read the controller's role: %w", err)
-	}
-	if err := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096).Decode(role); err != nil {
-		return nil, fmt.Errorf("read the controller's role: %w", err)
-	}
-	role.Name = ControllerName
-	return []client.Object{
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ControllerNamespace}},
-		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ControllerNamespace, Name: ControllerName}},
-		role,
-		&rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: ControllerName},
-			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
-			Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: ControllerNamespace, Name: ControllerName}}},
-		controllerDeployment(c.Images.Controller),
-	}, nil
-}
-
-func controllerDeployment(image string) *appsv1.Deployment {
-	one, yes, no, labels := int32(1), true, false, map[string]string{controllerLabel: ControllerName}
-	namespace := &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.namespace"}}
-	return &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Namespace: ControllerNamespace, Name: ControllerName, Labels: labels},
-		Spec: appsv1.DeploymentSpec{
-			Replicas: &one, Selector: &metav1.LabelSelector{MatchLabels: labels}, Strategy: appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType},
-			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{
-				ServiceAccountName: ControllerName,
-				Containers: []corev1.Container{{
-					Name: "controller", Image: image, ImagePullPolicy: corev1.PullIfNotPresent, Args: []string{"controller"},
-					Env: []corev1.EnvVar{{Name: "CHT_BACKUP_IMAGE", Value: image}, {Name: "CHT_BACKUP_NAMESPACE", ValueFrom: namespace},
-						{Name: "POD_NAMESPACE", ValueFrom: namespace}},
-					ReadinessProbe: &corev1.Probe{PeriodSeconds: 1,
-						ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/readyz", Port: intstr.FromInt32(8081)}}},
-					SecurityContext: &corev1.SecurityContext{RunAsNonRoot: &yes, ReadOnlyRootFilesystem: &yes, AllowPrivilegeEscalation: &no,
-						Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}},
-				}},
-			}},
-		},
-	}
 }
 
 // ControllerPod is the pod of the controller that runs now.

@@ -44,6 +44,9 @@ func (c *Cluster) load(ctx context.Context, built map[string]Archive) error {
 				known.Data[key], changed = sum+" "+name, true
 			}
 			a.Name = name
+			if kind == imageController {
+				c.controllerSum = sum
+			}
 		}
 		c.Images.set(kind, a.Name)
 	}

@@ -97,7 +97,7 @@ func (e Execer) open(ctx context.Context, t Target) (*Stream, error) {
 		defer close(finished)
 		failure = websocket.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: stdin, Stdout: stdout, Stderr: &stderr})
 		_ = stdout.Close()
-		_ = stdin.Close() // a write after the end fails instead of hanging
+		_ = input.Close() // a write after the end fails instead of hanging
 	}()
 	return &Stream{
 		node:     t.Node,
