@@ -50,6 +50,7 @@ func TestRewriteText(t *testing.T) {
 		{"short names", "cht", "http://nouveau:5987 api couchdb-1", "http://nouveau:5987 api couchdb-1"},
 		{"the outside", "cht", "https://cht.example.org/api.cht.html", "https://cht.example.org/api.cht.html"},
 		{"part of a word", "cht", "haproxy.cht-prod.svc.cluster.local mycht cht-api medicmobile/cht-api:5.0", "haproxy.cht-prod.svc.cluster.local mycht cht-api medicmobile/cht-api:5.0"},
+		{"a host of the outside that begins like it", "cht", "cht.svc.example.org", "cht.svc.example.org"},
 		{"another namespace's", "cht", "haproxy.other.svc.cluster.local", "haproxy.other.svc.cluster.local"},
 		{"the namespace is called like a service", "api", "http://api.api.svc.cluster.local:5988 api.api api", "http://api.new.svc.cluster.local:5988 api.new api"},
 		{"the namespace is called couchdb", "couchdb", "couchdb-1.couchdb.svc.cluster.local couchdb@couchdb-2.couchdb.svc.cluster.local /opt/couchdb/data couchdb",

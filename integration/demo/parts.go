@@ -19,9 +19,6 @@ import (
 // messages, and the ingress.
 func (r *run) judgeParts(ctx context.Context) finding {
 	f := finding{what: "Sentinel, API and ingress run: it is live"}
-	if r.cfg.clone {
-		f.what = "Sentinel does not run, there is no ingress, and nothing may leave the namespace: it cannot reach patients"
-	}
 	var deployments appsv1.DeploymentList
 	var ingresses networkingv1.IngressList
 	var policies networkingv1.NetworkPolicyList
@@ -35,6 +32,12 @@ func (r *run) judgeParts(ctx context.Context) finding {
 		for _, rule := range one.Spec.Rules {
 			r.res.ingress = "for " + rule.Host
 		}
+	}
+	switch {
+	case r.cfg.clone && r.res.api == "stopped":
+		f.what = "Sentinel and API, which send messages, do not run, and there is no ingress: it cannot reach patients"
+	case r.cfg.clone:
+		f.what = "Sentinel does not run, there is no ingress, and the network lets nothing out: it cannot reach patients"
 	}
 	f.problems = append(f.problems, partProblems(r.cfg.clone, r.res.sentinel, r.res.api, r.res.ingress, "for "+r.source.IngressHost, len(policies.Items))...)
 	return f

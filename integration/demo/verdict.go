@@ -32,18 +32,18 @@ func (r *run) verdict() {
 		r.s.good("%s", r.s.paint(green, success(r.res, r.cfg.clone)))
 	}
 	if r.b != nil {
-		for _, line := range numbers(r.res) {
+		for _, line := range numbers(r.res, r.cfg.clone) {
 			r.s.line("%s", line)
 		}
 	}
 }
 
 func success(res result, clone bool) string {
-	end := "the CHT was destroyed and is back, whole, in another namespace."
+	end := "and the CHT was destroyed and is back, whole, in another namespace."
 	if clone {
-		end = "the copy is whole, and its source noticed nothing."
+		end = "the copy is whole, and its source is as it was."
 	}
-	return fmt.Sprintf("Nothing was lost: of %s writes saved before the cut all are there, no user saw an error, and %s", count(res.before), end)
+	return fmt.Sprintf("Nothing was lost: of %s writes saved before the cut all are there, no user saw an error, %s", count(res.before), end)
 }
 
 func failure(res result) string {
@@ -60,7 +60,7 @@ func failure(res result) string {
 }
 
 // numbers are what the run measured, a line each.
-func numbers(res result) []string {
+func numbers(res result, clone bool) []string {
 	held := "nothing was held back (mode None)"
 	if res.stall > 0 {
 		held = fmt.Sprintf("%s (mode %s); the longest wait was %s then, %s before and after", milliseconds(res.stall), res.mode, milliseconds(res.longHeld), milliseconds(res.longOther))
@@ -74,7 +74,11 @@ func numbers(res result) []string {
 		rows = append(rows, [2]string{"verified restore in", short(res.restored)})
 	}
 	if res.back > 0 {
-		rows = append(rows, [2]string{"usable again after", short(res.back) + " from the loss, the deletion itself included"})
+		from := " from the loss, the deletion itself included"
+		if clone {
+			from = " from the command on"
+		}
+		rows = append(rows, [2]string{"usable after", short(res.back) + from})
 	}
 	if res.documents > 0 {
 		rows = append(rows, [2]string{"restored", fmt.Sprintf("%s documents in %s databases", count(res.documents), count(res.databases))})

@@ -100,7 +100,7 @@ func pauseMainTerminated(t *testing.T) {
 // Only the sleeper is left; it continues the VM at the deadline.
 func pauseOnlySleeperLeft(t *testing.T) {
 	v := startVM(t)
-	p := held(t, "1.5")
+	p := held(t, "2.5")
 	speaker, watcher, _ := p.parts()
 	kill(t, syscall.SIGKILL, watcher, p.cmd.Process.Pid, speaker)
 	v.grows()
@@ -109,7 +109,7 @@ func pauseOnlySleeperLeft(t *testing.T) {
 // The deadline continues the VM by itself; the release that comes later is told.
 func pauseDeadline(t *testing.T) {
 	v := startVM(t)
-	p := held(t, "0.6")
+	p := held(t, "1.5")
 	v.grows()
 	p.send(protocol.Release)
 	p.wantReleased(false)
@@ -164,7 +164,7 @@ func pauseCannotStop(t *testing.T) {
 // A sleeper or watcher of an earlier pause must not end a later one.
 func pauseLeftovers(t *testing.T) {
 	v := startVM(t)
-	first := held(t, "0.7")
+	first := held(t, "1.5")
 	_, _, sleeper := first.parts()
 	first.send(protocol.Release)
 	first.wantReleased(true)
@@ -173,7 +173,7 @@ func pauseLeftovers(t *testing.T) {
 		t.Errorf("the sleeper %d outlived its pause", sleeper)
 	}
 	second := held(t, long)
-	time.Sleep(800 * time.Millisecond) // past the deadline of the first: it must not matter
+	time.Sleep(1600 * time.Millisecond) // past the deadline of the first: it must not matter
 	v.still()
 	second.send(protocol.Release)
 	second.wantReleased(true)
