@@ -204,7 +204,7 @@ func TestRewriteLeavesNoName(t *testing.T) {
 			all += string(decoded)
 		}
 		old := regexp.MustCompile(regexp.QuoteMeta(service+"."+from) + `(\.svc|[^a-z0-9.-]|$)`)
-		if old.MatchString(all) && !(from == "svc" && strings.HasSuffix(name, "."+from)) {
+		if old.MatchString(all) && (from != "svc" || !strings.HasSuffix(name, "."+from)) {
 			t.Fatalf("%q survives in %s", name, all)
 		}
 		if !strings.Contains(all, service+".the-clone") {

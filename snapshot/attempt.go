@@ -81,6 +81,11 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup) error {
 	if err != nil {
 		return err
 	}
+	// A pod with SYS_ADMIN shall not live while the storage copies. finish waits for
+	// its end.
+	if _, err := removeFreezers(ctx, r.Client, b); err != nil {
+		return err
+	}
 	b.Status.Consistency = api.Consistent
 	if h.mode == api.QuiesceNone {
 		b.Status.Consistency = api.CrashConsistent
@@ -138,6 +143,7 @@ func (r *Reconciler) record(ctx context.Context, b *api.Backup, instance cht.Ins
 		if v.CutTime.After(record.CutTime) {
 			record.CutTime = v.CutTime.Time
 		}
+		v.Ready = false // until finish has kept it
 		volumes[v.Node] = v
 	}
 	b.Status.CutTime = &metav1.MicroTime{Time: record.CutTime}
@@ -163,14 +169,17 @@ func (r *Reconciler) finish(ctx context.Context, b *api.Backup) (again time.Dura
 	ready := 0
 	for i := range b.Status.Volumes {
 		v := &b.Status.Volumes[i]
-		if err := r.Snapshotter.Refresh(ctx, v); err != nil {
-			return 0, err
-		}
-		if !v.Ready {
-			continue
-		}
-		if err := r.Snapshotter.Keep(ctx, v); err != nil {
-			return 0, err
+		if !v.Ready { // Ready is only ever written down once the snapshot is kept, too
+			if err := r.Snapshotter.Refresh(ctx, v); err != nil {
+				return 0, err
+			}
+			if !v.Ready {
+				continue
+			}
+			if err := r.Snapshotter.Keep(ctx, v); err != nil {
+				v.Ready = false
+				return 0, err
+			}
 		}
 		ready++
 	}

@@ -107,11 +107,11 @@ func libraries(ctx context.Context, rootfs, binary string) (map[string]string, e
 		if !ok || !filepath.IsAbs(file) {
 			continue // the kernel's vdso
 		}
-		real, err := filepath.EvalSymlinks(file)
+		target, err := filepath.EvalSymlinks(file)
 		if err != nil {
 			return nil, err
 		}
-		all[strings.TrimPrefix(file, rootfs)] = real
+		all[strings.TrimPrefix(file, rootfs)] = target
 	}
 	return all, nil
 }

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/tools/portforward"
+	"k8s.io/streaming/pkg/httpstream"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -38,7 +38,7 @@ func (c *Cluster) dial(ctx context.Context, _, address string) (net.Conn, error)
 		return nil, fmt.Errorf("dial %s: %w", address, err)
 	}
 	url := c.Kube.CoreV1().RESTClient().Post().Resource("pods").Namespace(labels[1]).Name(pod).SubResource("portforward").URL()
-	dialer, err := portforward.NewSPDYOverWebsocketDialer(url, c.Config)
+	dialer, err := portforward.NewSPDYOverWebsocketDialerForStreaming(url, c.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ type portConn struct {
 	session httpstream.Connection
 }
 
-func (p *portConn) Close() error                     { return errors.Join(p.Stream.Reset(), p.session.Close()) }
+func (p *portConn) Close() error                     { return errors.Join(p.Reset(), p.session.Close()) }
 func (p *portConn) LocalAddr() net.Addr              { return portAddr{} }
 func (p *portConn) RemoteAddr() net.Addr             { return portAddr{} }
 func (p *portConn) SetDeadline(time.Time) error      { return nil }

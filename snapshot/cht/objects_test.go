@@ -113,7 +113,7 @@ func TestObjects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got, want []string
+	var got []string
 	for _, o := range objects {
 		got = append(got, o.GetKind()+"/"+o.GetName())
 		if o.GetResourceVersion() != "" || o.GetAPIVersion() == "" {
@@ -121,10 +121,8 @@ func TestObjects(t *testing.T) {
 		}
 	}
 	// In the order of ObjectKinds: what a workload needs comes before it.
-	for _, s := range []string{"ServiceAccount/cht-upgrade-service-user", "Secret/" + CredentialsSecret, "ConfigMap/couchdb-servers-configmap", "Role/deployment-manager",
-		"RoleBinding/deployment-manager", "Service/haproxy", "Deployment/cht-api", "Ingress/api-ingress"} {
-		want = append(want, s)
-	}
+	want := []string{"ServiceAccount/cht-upgrade-service-user", "Secret/" + CredentialsSecret, "ConfigMap/couchdb-servers-configmap", "Role/deployment-manager",
+		"RoleBinding/deployment-manager", "Service/haproxy", "Deployment/cht-api", "Ingress/api-ingress"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %s\nwant %s", strings.Join(got, " "), strings.Join(want, " "))
 	}

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// real is a map as CouchDB 3.5.2 gave it, cut to three ranges.
-const real = `{"_id":"medic","_rev":"1-595cea9b865d3e278c3edd5104aa7189","shard_suffix":[46,49,55,57],` +
+// measured is a map as CouchDB 3.5.2 gave it, cut to three ranges.
+const measured = `{"_id":"medic","_rev":"1-595cea9b865d3e278c3edd5104aa7189","shard_suffix":[46,49,55,57],` +
 	`"changelog":[["add","00000000-55555553","couchdb@127.0.2.3"],["add","55555554-aaaaaaa7","couchdb@127.0.2.2"],["delete","aaaaaaa8-ffffffff","couchdb@gone"]],` +
 	`"by_node":{"couchdb@127.0.2.2":["55555554-aaaaaaa7"],"couchdb@127.0.2.3":["00000000-55555553","aaaaaaa8-ffffffff"]},` +
 	`"by_range":{"00000000-55555553":["couchdb@127.0.2.3"],"55555554-aaaaaaa7":["couchdb@127.0.2.2"],"aaaaaaa8-ffffffff":["couchdb@127.0.2.3"]},"props":{"partitioned":true}}`
@@ -20,7 +20,7 @@ const real = `{"_id":"medic","_rev":"1-595cea9b865d3e278c3edd5104aa7189","shard_
 func shardMap(t *testing.T, id string) ShardMap {
 	t.Helper()
 	var m ShardMap
-	if err := json.Unmarshal([]byte(real), &m); err != nil {
+	if err := json.Unmarshal([]byte(measured), &m); err != nil {
 		t.Fatal(err)
 	}
 	m.ID = id
@@ -33,7 +33,7 @@ func TestShardMapKeepsWhatItIsGiven(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got, want any
-	if json.Unmarshal(out, &got) != nil || json.Unmarshal([]byte(real), &want) != nil || !reflect.DeepEqual(got, want) {
+	if json.Unmarshal(out, &got) != nil || json.Unmarshal([]byte(measured), &want) != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %s", out)
 	}
 	if f := shardMap(t, "medic/slash").ShardFile("00000000-55555553"); f != "shards/00000000-55555553/medic/slash.179" {

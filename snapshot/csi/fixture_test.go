@@ -44,7 +44,7 @@ func cluster(t *testing.T, onCreate func(c client.Client, s *snapv1.VolumeSnapsh
 	var uids atomic.Int32
 	return fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(objects...).WithInterceptorFuncs(interceptor.Funcs{
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-			o.SetUID(types.UID("uid-" + string(rune('a'+uids.Add(1)))))
+			o.SetUID(types.UID("uid-" + string('a'+uids.Add(1))))
 			if err := c.Create(ctx, o, opts...); err != nil {
 				return err
 			}

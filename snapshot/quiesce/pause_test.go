@@ -228,11 +228,11 @@ type pause struct {
 	said *bufio.Reader
 }
 
-func startPause(t *testing.T, max string) *pause {
+func startPause(t *testing.T, deadline string) *pause {
 	t.Helper()
 	shell := strings.Fields(os.Getenv("PAUSE_TEST_SHELL"))
 	args := append(shell, PauseCommand(PauseBound)[1:]...)
-	args[len(args)-1] = max
+	args[len(args)-1] = deadline
 	p := &pause{t: t, cmd: exec.Command(args[0], args[1:]...)}
 	var err error
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
@@ -256,9 +256,9 @@ func startPause(t *testing.T, max string) *pause {
 }
 
 // held starts a pause and returns when it says held.
-func held(t *testing.T, max string) *pause {
+func held(t *testing.T, deadline string) *pause {
 	t.Helper()
-	p := startPause(t, max)
+	p := startPause(t, deadline)
 	p.want(protocol.Ready)
 	p.send(protocol.Hold)
 	p.want(protocol.Held)

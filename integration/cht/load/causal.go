@@ -29,16 +29,16 @@ func Causal(ctx context.Context, servers map[string]*couch.Client, o CausalOptio
 	if len(servers) < 2 {
 		return fmt.Errorf("causal pairs need two nodes, there are %d", len(servers))
 	}
-	var any *couch.Client
+	var anyone *couch.Client
 	var hosts []string
 	for host, c := range servers {
-		hosts, any = append(hosts, host), c
+		hosts, anyone = append(hosts, host), c
 	}
 	ids := newIDs(hosts, 64)
 	find, stop := context.WithCancel(ctx)
 	defer stop()
 	failed := make(chan error, 1)
-	go func() { failed <- ids.find(find, any, o.DB, o.Prefix) }()
+	go func() { failed <- ids.find(find, anyone, o.DB, o.Prefix) }()
 	for _, host := range hosts {
 		if err := ids.wait(find, host, failed); err != nil {
 			return err

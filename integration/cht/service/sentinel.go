@@ -33,7 +33,7 @@ func Sentinel(ctx context.Context, couchURL, gateway string) error {
 	}
 	s := sentinel{c: couch.New(base, user, password, couch.Transport(4)), db: "/" + couch.Escape(database), gateway: gateway}
 	for ctx.Err() == nil {
-		if err := s.follow(ctx); err != nil && ctx.Err() == nil {
+		if err := s.follow(ctx); ctx.Err() == nil {
 			log.Printf("follow changes: %v", err)
 			select {
 			case <-ctx.Done():
@@ -55,6 +55,7 @@ type change struct {
 	Doc     map[string]any
 }
 
+// follow returns when something failed, and why.
 func (s sentinel) follow(ctx context.Context) error {
 	var mark struct {
 		Rev string          `json:"_rev"`

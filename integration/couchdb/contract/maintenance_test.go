@@ -10,14 +10,14 @@ import (
 const noShards = `"error":"internal_server_error","reason":"No DB shards could be opened."`
 
 // mode sets maintenance_mode on every node until the test ends, not persisted.
-func (c *cluster) mode(value string) (clear func()) {
+func (c *cluster) mode(value string) (end func()) {
 	c.t.Helper()
 	const path = "/_node/_local/_config/couchdb/maintenance_mode"
 	for n := range c.urls {
 		c.want(200, n, "PUT", path, `"`+value+`"`, "X-Couch-Persist", "false")
 	}
 	cleared := false
-	clear = func() {
+	end = func() {
 		for n := range c.urls {
 			if !cleared {
 				_, _, _ = try(context.Background(), "DELETE", c.urls[n]+path, "", nil, "X-Couch-Persist", "false")
@@ -25,8 +25,8 @@ func (c *cluster) mode(value string) (clear func()) {
 		}
 		cleared = true
 	}
-	c.t.Cleanup(clear)
-	return clear
+	c.t.Cleanup(end)
+	return end
 }
 
 var maintenanceStatements = []statement{
@@ -46,7 +46,7 @@ var maintenanceStatements = []statement{
 	{`§2 "true" on all nodes: databases 500, _all_dbs 412, _dbs_info says not_found, new logins 401, PUT and DELETE of a database work`, func(_ *testing.T, c *cluster) {
 		db := c.database("true")
 		name := c.newUser("secret")
-		clear := c.mode("true")
+		end := c.mode("true")
 		for n := range c.urls {
 			for _, path := range []string{"/" + db, "/" + db + "/a", "/" + db + "/_all_docs", "/" + db + "/_changes"} {
 				if status, out := c.call(n, "GET", path, nil); status != 500 || !strings.Contains(out, noShards) {
@@ -70,7 +70,7 @@ var maintenanceStatements = []statement{
 		if status, out := c.call(0, "DELETE", "/"+db+"-new", nil); status != 200 && status != 202 {
 			c.t.Errorf("DELETE of a database: %d %s", status, out)
 		}
-		clear()
+		end()
 		c.want(200, 0, "GET", "/"+db, nil)
 		c.want(200, 0, "GET", "/_up", nil)
 	}},

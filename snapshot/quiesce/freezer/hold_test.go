@@ -118,7 +118,7 @@ func TestHoldRefusesBeforeFreezing(t *testing.T) {
 						t.Error("hold returned no error")
 					}
 				} else {
-					<-h.err
+					t.Log("ended with: ", <-h.err)
 					if m, open := <-h.said; open {
 						t.Errorf("said %+v", m)
 					}
@@ -199,7 +199,7 @@ func TestHoldEndsWhileFreezeBlocks(t *testing.T) {
 				if m := h.want(protocol.Released); m.Held {
 					t.Error("says held, though the hold was over before it began")
 				}
-				<-h.err
+				t.Log("ended with: ", <-h.err)
 				if device.isFrozen() {
 					t.Error("left frozen")
 				}

@@ -259,7 +259,7 @@ func (f *volumeFixture) hold(t *testing.T, maxStall time.Duration) (in *io.PipeW
 		ended <- Hold(t.Context(), stdin, stdout, Options{Volume: f.dir, Scratch: f.scratch, MaxStall: maxStall, Watchdog: socket})
 		_ = stdout.Close()
 	}()
-	t.Cleanup(func() { _ = in.Close(); _ = out.Close(); <-ended })
+	t.Cleanup(func() { _ = in.Close(); _ = out.Close(); t.Log("hold ended with: ", <-ended) })
 	said = bufio.NewReader(out)
 	says(t, said, protocol.Ready)
 	if _, err := io.WriteString(in, "hold\n"); err != nil {
@@ -329,7 +329,9 @@ func (f *volumeFixture) deadline(t *testing.T) {
 func (f *volumeFixture) killedHolder(t *testing.T) {
 	device := &reporting{Volume: f.device(t), thaws: make(chan error, 100)}
 	_, dial, _ := serve(t, device)
-	<-device.thaws // at start
+	if err := <-device.thaws; !errors.Is(err, ErrNotFrozen) { // at start
+		t.Fatal(err)
+	}
 	conn, said := dial()
 	_, _ = io.WriteString(conn, "arm 19000\n")
 	if line, err := said.ReadString('\n'); line != "armed\n" {

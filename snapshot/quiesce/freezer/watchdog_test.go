@@ -192,7 +192,7 @@ func TestWatch(t *testing.T) {
 	}
 	_ = first.Close()
 	for range 2 { // at the loss, and once more when the connection is known to be gone
-		<-device.thaws
+		t.Log("thaw: ", <-device.thaws)
 	}
 	if device.isFrozen() {
 		t.Error("the lost connection did not thaw")

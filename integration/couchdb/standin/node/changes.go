@@ -156,9 +156,8 @@ func (n *Node) newFeed(r *http.Request, m *shardMap, q query) (*feed, error) {
 
 // next reads what changed behind the feed's positions and moves them.
 func (f *feed) next(ctx context.Context, n *Node) (rows []changeRow, pending int, err error) {
-	i := -1
 	index := map[string]int{}
-	for i = range f.m.shards {
+	for i := range f.m.shards {
 		index[f.m.shards[i].Name] = i
 	}
 	answers, err := gather[changesAnswer](ctx, n, f.m, "changes", func(s shard) changesRequest {

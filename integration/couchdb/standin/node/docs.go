@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -109,8 +110,8 @@ func (n *Node) storeOne(w http.ResponseWriter, r *http.Request, m *shardMap, d *
 func (n *Node) store(ctx context.Context, m *shardMap, docs []*docIn, newEdits bool) []updateResult {
 	out := make([]updateResult, len(docs))
 	refuse := func(i int, err error) {
-		re, ok := err.(*dist.RemoteError)
-		if !ok {
+		var re *dist.RemoteError
+		if !errors.As(err, &re) {
 			re = &dist.RemoteError{Status: http.StatusInternalServerError, Code: "internal_server_error", Reason: err.Error()}
 		}
 		out[i] = updateResult{Status: re.Status, Code: re.Code, Reason: re.Reason}

@@ -81,11 +81,11 @@ func reply(w http.ResponseWriter, status int, v any) error {
 
 func replyError(w http.ResponseWriter, err error) {
 	var re *dist.RemoteError
-	if !errors.As(err, &re) {
+	switch {
+	case errors.As(err, &re):
+	case errors.Is(err, dist.ErrDown) && errors.As(errWorkersDied, &re):
+	default:
 		re = &dist.RemoteError{Status: http.StatusInternalServerError, Code: "internal_server_error", Reason: err.Error()}
-		if errors.Is(err, dist.ErrDown) {
-			re = errWorkersDied.(*dist.RemoteError)
-		}
 	}
 	if re.Status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Basic realm="Medic Mobile Web Services"`)
