@@ -191,11 +191,18 @@ func (r *Reconciler) finish(ctx context.Context, b *api.Backup) (again time.Dura
 		r.progress(b, fmt.Sprintf("%d of %d snapshots are ready", ready, len(b.Status.Volumes)))
 		return min(left, 15*time.Second), nil // an event comes sooner; this is for one that was lost
 	}
+	now := metav1.NewMicroTime(r.Now())
+	if b.Status.Timeline.Ready == nil {
+		b.Status.Timeline.Ready = &now
+	}
 	if left, err := removeFreezers(ctx, r.Client, b); err != nil || left > 0 {
 		return time.Second, err
 	}
-	now := metav1.NewMicroTime(r.Now())
-	b.Status.Timeline.Ready, b.Status.CompletionTime, b.Status.Phase = &now, &now, api.PhaseCompleted
-	r.conclude(b, true, api.ReasonCompleted, fmt.Sprintf("%s backup of %d CouchDB nodes, writes were held for %d ms", b.Status.Consistency, b.Status.Nodes, *b.Status.StallMilliseconds))
+	b.Status.CompletionTime, b.Status.Phase = &now, api.PhaseCompleted
+	held := "nothing was held"
+	if b.Status.QuiesceMode != api.QuiesceNone {
+		held = fmt.Sprintf("writes were held for %d ms", *b.Status.StallMilliseconds)
+	}
+	r.conclude(b, true, api.ReasonCompleted, fmt.Sprintf("%s backup, CouchDB nodes: %d, %s", b.Status.Consistency, b.Status.Nodes, held))
 	return 0, nil
 }

@@ -132,7 +132,7 @@ func TestNamespaceLost(t *testing.T) {
 	c := suite.Cluster(t)
 	ctx := bounded(t, 15*time.Minute)
 	o := deployed(ctx, t, c, 3, func(o *cht.Options) { o.Components, o.IngressHost = cht.AllComponents, "cht.example" })
-	b := c.Backup(t, o.Namespace, "b", api.BackupSpec{AllowedNamespaces: []string{o.Namespace + "-new"}}, backupWithin)
+	b := c.Backup(t, o.Namespace, "b", api.BackupSpec{AllowedNamespaces: []string{"*"}}, backupWithin)
 	source := dumped(ctx, t, c, o, o.Namespace)
 	if err := c.DeleteNamespace(ctx, o.Namespace); err != nil {
 		t.Fatal(err)
@@ -161,7 +161,7 @@ func TestNamespaceLost(t *testing.T) {
 		if target == o.Namespace {
 			// The ingress' host is taken now: the next must be refused, not served twice.
 			conflict := c.TempNamespace(t, "conflict")
-			refused(ctx, t, c, conflict, spec, api.ReasonNotAllowed)
+			refused(ctx, t, c, conflict, spec, api.ReasonIngressConflict, "cht.example", o.Namespace+"/", "still running")
 			if err := c.DeleteNamespace(ctx, target); err != nil {
 				t.Fatal(err)
 			}
