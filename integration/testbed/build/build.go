@@ -181,8 +181,11 @@ func crds(ctx context.Context, source, cache string) (string, error) {
 		return "", err
 	}
 	files, err := filepath.Glob(filepath.Join(module, "config/crd/*_*.yaml"))
-	if err != nil || len(files) == 0 {
-		return "", fmt.Errorf("no CRDs in %s (%v)", module, err)
+	if err != nil {
+		return "", fmt.Errorf("look for CRDs in %s: %w", module, err)
+	}
+	if len(files) == 0 {
+		return "", fmt.Errorf("no CRDs in %s", module)
 	}
 	for _, f := range files {
 		data, err := os.ReadFile(f)

@@ -77,8 +77,11 @@ func New(path string) (*Client, error) {
 			} `json:"user"`
 		} `json:"users"`
 	}
-	if err := yaml.Unmarshal(data, &config); err != nil || len(config.Clusters) != 1 || len(config.Users) != 1 {
-		return nil, fmt.Errorf("read %s: not a kubeconfig of ours (%v)", path, err)
+	if err := yaml.Unmarshal(data, &config); err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	if len(config.Clusters) != 1 || len(config.Users) != 1 {
+		return nil, fmt.Errorf("read %s: not a kubeconfig of ours", path)
 	}
 	pair, err := tls.X509KeyPair(config.Users[0].User.Cert, config.Users[0].User.Key)
 	if err != nil {
@@ -231,7 +234,7 @@ func (c *Client) Ready(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for the API server: %w (last: %v)", ctx.Err(), err)
+			return fmt.Errorf("wait for the API server: %w (last: %w)", ctx.Err(), err)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

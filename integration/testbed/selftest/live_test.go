@@ -65,7 +65,7 @@ func check(t *testing.T, err error) {
 }
 
 // class makes a VolumeSnapshotClass with knobs.
-func (r *run) class(t *testing.T, ctx context.Context, name, knobs string) {
+func (r *run) class(ctx context.Context, t *testing.T, name, knobs string) {
 	t.Helper()
 	name = r.namespace + "-" + name
 	check(t, r.apply(ctx, `
@@ -99,7 +99,7 @@ func (r *run) waitSnapshot(ctx context.Context, name string, done func(kube.Obje
 }
 
 // cutTime is the moment of the cut that the API shows, in full precision.
-func (r *run) cutTime(t *testing.T, ctx context.Context, name string) time.Time {
+func (r *run) cutTime(ctx context.Context, t *testing.T, name string) time.Time {
 	t.Helper()
 	o, err := r.waitSnapshot(ctx, name, func(o kube.Object) bool { return o.Text("status", "creationTime") != "" })
 	check(t, err)
@@ -122,7 +122,7 @@ func TestStaggerSpreadsCuts(t *testing.T) {
 			check(t, r.snapshotWith(ctx, class+"-"+n, n, class))
 		}
 		for _, n := range names {
-			at := r.cutTime(t, ctx, class+"-"+n)
+			at := r.cutTime(ctx, t, class+"-"+n)
 			if first.IsZero() || at.Before(first) {
 				first = at
 			}
@@ -132,8 +132,8 @@ func TestStaggerSpreadsCuts(t *testing.T) {
 		}
 		return first, last
 	}
-	r.class(t, ctx, "plain", "")
-	r.class(t, ctx, "spread", "cutStagger: 700ms")
+	r.class(ctx, t, "plain", "")
+	r.class(ctx, t, "spread", "cutStagger: 700ms")
 	if first, last := spread("plain"); last.Sub(first) > 700*time.Millisecond {
 		t.Errorf("plain cuts lie %s apart", last.Sub(first))
 	}
@@ -145,10 +145,10 @@ func TestStaggerSpreadsCuts(t *testing.T) {
 func TestReadyComesLaterThanTheCut(t *testing.T) {
 	r, ctx := live(t), limit(t)
 	check(t, r.claim(ctx, "data", ""))
-	r.class(t, ctx, "late", "cutLatency: 500ms, ackLatency: 500ms, readyLatency: 3s")
+	r.class(ctx, t, "late", "cutLatency: 500ms, ackLatency: 500ms, readyLatency: 3s")
 	start := time.Now()
 	check(t, r.snapshotWith(ctx, "s", "data", "late"))
-	cut := r.cutTime(t, ctx, "s")
+	cut := r.cutTime(ctx, t, "s")
 	if wait := cut.Sub(start); wait < 500*time.Millisecond || wait > 2*time.Second {
 		t.Errorf("cut after %s, want 0.5 s", wait)
 	}
@@ -165,7 +165,7 @@ func TestReadyComesLaterThanTheCut(t *testing.T) {
 func TestFailuresReachTheSnapshot(t *testing.T) {
 	r, ctx := live(t), limit(t)
 	check(t, r.claim(ctx, "data", ""))
-	r.class(t, ctx, "twice", "failCode: ResourceExhausted, failTimes: \"2\"")
+	r.class(ctx, t, "twice", "failCode: ResourceExhausted, failTimes: \"2\"")
 	check(t, r.snapshotWith(ctx, "s", "data", "twice"))
 	_, err := r.waitSnapshot(ctx, "s", func(o kube.Object) bool {
 		return strings.Contains(o.Text("status", "error", "message"), "ResourceExhausted")
@@ -173,10 +173,10 @@ func TestFailuresReachTheSnapshot(t *testing.T) {
 	check(t, err)
 	_, err = r.waitSnapshot(ctx, "s", ready)
 	check(t, err)
-	r.class(t, ctx, "hang", "hang: 2s, hangThen: cut")
+	r.class(ctx, t, "hang", "hang: 2s, hangThen: cut")
 	start := time.Now()
 	check(t, r.snapshotWith(ctx, "h", "data", "hang"))
-	if at := r.cutTime(t, ctx, "h"); at.Sub(start) < 2*time.Second {
+	if at := r.cutTime(ctx, t, "h"); at.Sub(start) < 2*time.Second {
 		t.Errorf("a hung cut came after %s", at.Sub(start))
 	}
 }
