@@ -24,8 +24,8 @@ import (
 	"github.com/medic/cht-backup/snapshot/status"
 )
 
-// turn is how long one reconcile works at a step before it looks at its object
-// again: a deleted restore must be noticed.
+// turn is how long one reconcile waits for the cluster before it says in the
+// status what it waits for, and waits again.
 const turn = 20 * time.Second
 
 // Reconciler works on Restores.
@@ -59,17 +59,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, nil
 	}
 	was := restore.DeepCopy()
-	work, cancel := context.WithTimeout(ctx, turn)
+	work, cancel := r.untilDeleted(ctx, restore)
 	defer cancel()
 	err := r.step(work, restore)
 	if err != nil {
 		err = r.failed(ctx, restore, err)
 	}
 	restore.Status.ObservedGeneration = restore.Generation
-	if restore.Status.Phase != was.Status.Phase {
-		now := metav1.NewMicroTime(r.Now())
-		restore.Status.PhaseTime = &now
-	}
 	if !equality.Semantic.DeepEqual(was.Status, restore.Status) {
 		if saveErr := r.save(ctx, restore); saveErr != nil {
 			return ctrl.Result{}, saveErr
@@ -79,6 +75,49 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	return ctrl.Result{RequeueAfter: 10 * time.Millisecond}, nil
+}
+
+// untilDeleted gives a context that lasts as long as the step may, and ends when
+// the restore is deleted: nobody shall wait for a step that nobody wants.
+func (r *Reconciler) untilDeleted(ctx context.Context, restore *api.Restore) (context.Context, context.CancelFunc) {
+	left := restore.Spec.StepTimeout.Duration - r.spent(restore)
+	ctx, cancel := context.WithTimeout(ctx, max(left, time.Second))
+	events, err := r.Client.Watch(ctx, &api.RestoreList{}, client.InNamespace(restore.Namespace), client.MatchingFields{"metadata.name": restore.Name})
+	if err != nil {
+		return ctx, cancel // it is noticed at the step's end then
+	}
+	go func() {
+		defer events.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case event, open := <-events.ResultChan():
+				if !open {
+					return
+				}
+				if o, ok := event.Object.(*api.Restore); ok && o.UID == restore.UID && o.DeletionTimestamp != nil {
+					cancel()
+				}
+			}
+		}
+	}()
+	return ctx, cancel
+}
+
+// spent is how long the present phase has lasted.
+func (r *Reconciler) spent(restore *api.Restore) time.Duration {
+	if restore.Status.PhaseTime == nil {
+		return 0
+	}
+	return r.Now().Sub(restore.Status.PhaseTime.Time)
+}
+
+// oneTurn bounds a wait, so that the status soon says what is waited for.
+func oneTurn(ctx context.Context, wait func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, turn)
+	defer cancel()
+	return wait(ctx)
 }
 
 func (r *Reconciler) step(ctx context.Context, restore *api.Restore) error {
@@ -124,7 +163,7 @@ func (r *Reconciler) step(ctx context.Context, restore *api.Restore) error {
 		if err := r.create(ctx, restore, isolation(restore, r.Records.Namespace)); err != nil {
 			return err
 		}
-		if err := r.makeVolumes(ctx, restore, record); err != nil {
+		if err := oneTurn(ctx, func(ctx context.Context) error { return r.makeVolumes(ctx, restore, record) }); err != nil {
 			return err
 		}
 		if err := r.dropImports(ctx, restore); err != nil {
@@ -137,13 +176,21 @@ func (r *Reconciler) step(ctx context.Context, restore *api.Restore) error {
 			return err
 		}
 		r.enter(restore, api.PhaseCouchDB, "starting CouchDB alone, under its new names")
-	case api.PhaseCouchDB, api.PhaseVerifying:
-		// 4. CouchDB alone: membership, shards where they belong, shard maps; 5. compare
-		// with the record. One step, since the second needs what the first found out.
-		return r.bringUp(ctx, restore, record, objects, rewrite)
+	case api.PhaseCouchDB:
+		// 4. CouchDB alone: membership, shards where they belong, shard maps.
+		if err := r.startCouchDB(ctx, restore, record, objects, rewrite); err != nil {
+			return err
+		}
+		r.enter(restore, api.PhaseVerifying, "comparing the databases with the record")
+	case api.PhaseVerifying:
+		// 5. Compare with the record, through every node.
+		if err := r.verify(ctx, restore, record, rewrite); err != nil {
+			return err
+		}
+		r.enter(restore, api.PhaseStarting, "the data is verified; starting the components")
 	case api.PhaseStarting:
 		// 6. What uses CouchDB.
-		if err := r.start(ctx, restore, record, objects); err != nil {
+		if err := oneTurn(ctx, func(ctx context.Context) error { return r.start(ctx, restore, objects) }); err != nil {
 			return err
 		}
 		now := metav1.NewMicroTime(r.Now())
@@ -152,22 +199,6 @@ func (r *Reconciler) step(ctx context.Context, restore *api.Restore) error {
 		r.conclude(restore, true, api.ReasonCompleted,
 			fmt.Sprintf("verified: %d databases, %d shards, %d documents", v.Databases, v.Shards, v.Documents))
 	}
-	return nil
-}
-
-func (r *Reconciler) bringUp(ctx context.Context, restore *api.Restore, record catalog.Record, objects []*unstructured.Unstructured, rewrite rewriter) error {
-	c, plan, err := r.startCouchDB(ctx, restore, record, objects, rewrite)
-	if err != nil {
-		return err
-	}
-	r.enter(restore, api.PhaseVerifying, fmt.Sprintf("comparing %d databases with the record", len(plan.Maps)))
-	v, err := c.verify(ctx, record, plan)
-	restore.Status.Verification = &v
-	if err != nil {
-		return err
-	}
-	restore.Status.Notes = plan.Notes
-	r.enter(restore, api.PhaseStarting, "the data is verified; starting the components")
 	return nil
 }
 
@@ -191,12 +222,8 @@ func (r *Reconciler) failed(ctx context.Context, restore *api.Restore, err error
 	e := reason.Of(err)
 	var wait notYet
 	if e == nil || errors.As(err, &wait) {
-		spent := time.Duration(0)
-		if restore.Status.PhaseTime != nil {
-			spent = r.Now().Sub(restore.Status.PhaseTime.Time)
-		}
-		if spent < restore.Spec.StepTimeout.Duration {
-			if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &wait) {
+		if r.spent(restore) < restore.Spec.StepTimeout.Duration {
+			if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.As(err, &wait) {
 				r.progress(restore, err.Error())
 				return nil
 			}
@@ -245,7 +272,8 @@ func (r *Reconciler) stop(ctx context.Context, restore *api.Restore, couchDBToo 
 }
 
 func (r *Reconciler) enter(restore *api.Restore, phase api.Phase, message string) {
-	restore.Status.Phase = phase
+	now := metav1.NewMicroTime(r.Now())
+	restore.Status.Phase, restore.Status.PhaseTime = phase, &now
 	r.progress(restore, message)
 }
 

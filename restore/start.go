@@ -15,9 +15,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/await"
-	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/cht"
-	"github.com/medic/cht-backup/snapshot/reason"
 )
 
 // inward are the components that talk to nobody outside the namespace.
@@ -27,7 +25,7 @@ var inward = map[string]bool{"haproxy": true, "healthcheck": true}
 // isolation lifted and the ingress made. A clone: never Sentinel; the API and
 // all others only where the isolation is proven, since the API itself sends
 // messages through the configured SMS service.
-func (r *Reconciler) start(ctx context.Context, restore *api.Restore, record catalog.Record, objects []*unstructured.Unstructured) error {
+func (r *Reconciler) start(ctx context.Context, restore *api.Restore, objects []*unstructured.Unstructured) error {
 	if restore.Spec.GoLive {
 		policy := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: restore.Namespace, Name: isolationName}}
 		if err := r.Client.Delete(ctx, policy); client.IgnoreNotFound(err) != nil {
@@ -41,11 +39,11 @@ func (r *Reconciler) start(ctx context.Context, restore *api.Restore, record cat
 		}
 		return r.available(ctx, restore)
 	}
-	isolated, err := r.isolated(ctx, restore, record)
+	isolated, err := r.isolated(ctx, restore)
 	if err != nil {
 		return err
 	}
-	restore.Status.Notes = []string{"this is a clone: Sentinel stays at 0 and no ingress was made; restore with goLive to run it for real"}
+	restore.Status.Notes = append(restore.Status.Notes, "this is a clone: Sentinel stays at 0 and no ingress was made; restore with goLive to run it for real")
 	if !isolated {
 		restore.Status.Notes = append(restore.Status.Notes,
 			"this cluster's network plugin does not enforce NetworkPolicies: a probe pod reached the Kubernetes API from the clone. The CHT API, which sends messages itself, and everything else that could reach out stays at 0")
@@ -60,7 +58,7 @@ func (r *Reconciler) start(ctx context.Context, restore *api.Restore, record cat
 }
 
 // isolated runs a pod that tries to leave the namespace.
-func (r *Reconciler) isolated(ctx context.Context, restore *api.Restore, record catalog.Record) (bool, error) {
+func (r *Reconciler) isolated(ctx context.Context, restore *api.Restore) (bool, error) {
 	inventory, err := cht.Load(ctx, r.Client, restore.Namespace)
 	if err != nil {
 		return false, err
@@ -107,71 +105,4 @@ func (r *Reconciler) available(ctx context.Context, restore *api.Restore) error 
 		}
 		return "", nil
 	}, client.InNamespace(restore.Namespace), client.MatchingLabels(labels(restore, "")))
-}
-
-// startCouchDB starts CouchDB alone, gives it its new names and finds out
-// whether every shard is where it belongs. Nothing reads a database before that:
-// CouchDB would make an empty shard in place of a missing one.
-func (r *Reconciler) startCouchDB(ctx context.Context, restore *api.Restore, record catalog.Record, objects []*unstructured.Unstructured, rewrite rewriter) (couch, shardPlan, error) {
-	var plan shardPlan
-	if err := r.scale(ctx, objects, cht.IsCouchDB, true); err != nil {
-		return couch{}, plan, err
-	}
-	if err := r.couchReady(ctx, restore, len(record.Nodes)); err != nil {
-		return couch{}, plan, err
-	}
-	var c couch
-	err := retry(ctx, func() (err error) {
-		c, err = r.connect(ctx, restore, record, rewrite)
-		return err
-	})
-	if err != nil {
-		return c, plan, err
-	}
-	if err := c.join(ctx); err != nil {
-		return c, plan, err
-	}
-	files, err := c.files(ctx)
-	if err != nil {
-		return c, plan, err
-	}
-	names, services := map[string]string{}, map[string]string{}
-	for i, node := range record.Nodes {
-		names[node.ErlangName], services[c.names[i]] = c.names[i], node.Service
-	}
-	if plan, err = planShards(record.Before.ShardMaps, record.After.ShardMaps, names, services, files); err != nil {
-		return c, plan, reason.Refuse(api.ReasonShardsMissing, "%w", err)
-	}
-	if len(plan.Missing) > 0 {
-		v := api.Verification{Shards: int32(plan.Shards), Databases: int32(len(plan.Maps)), Problems: plan.Missing} //nolint:gosec // far below
-		_ = judge(&v)
-		restore.Status.Verification = &v
-		return c, plan, reason.Refuse(api.ReasonShardsMissing, "%s (%d shards are missing in all): a volume is empty, on the wrong node, or of another backup. No component was started", plan.Missing[0], len(plan.Missing))
-	}
-	return c, plan, c.writeMaps(ctx, plan.Maps)
-}
-
-func (r *Reconciler) couchReady(ctx context.Context, restore *api.Restore, nodes int) error {
-	var pods corev1.PodList
-	return await.List(ctx, r.Client, &pods, func() (string, error) {
-		ready, waiting := 0, "CouchDB pods"
-		for _, pod := range pods.Items {
-			if !cht.IsCouchDB(pod.Labels[cht.ServiceLabel]) || pod.DeletionTimestamp != nil {
-				continue
-			}
-			isReady := false
-			for _, c := range pod.Status.Conditions {
-				isReady = isReady || c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-			}
-			if isReady {
-				ready++
-			} else {
-				waiting = fmt.Sprintf("pod %s (%s)", pod.Name, podTrouble(pod))
-			}
-		}
-		if ready >= nodes {
-			return "", nil
-		}
-		return waiting, nil
-	}, client.InNamespace(restore.Namespace), client.HasLabels{cht.ServiceLabel})
 }

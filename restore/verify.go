@@ -2,6 +2,7 @@ package restore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
@@ -54,13 +55,36 @@ func (c couch) verify(ctx context.Context, record catalog.Record, plan shardPlan
 		if i >= sampleDatabases {
 			break
 		}
-		read, err := c.clients[i%len(c.clients)].ReadSample(ctx, name, sampleDocuments)
+		read, problem, err := c.sample(ctx, i%len(c.clients), name)
 		if err != nil {
-			v.Problems = append(v.Problems, fmt.Sprintf("database %s cannot be read through %s: %s", name, c.services[i%len(c.services)], err))
+			return v, err
+		}
+		if problem != "" {
+			v.Problems = append(v.Problems, problem)
 		}
 		v.Sampled += read
 	}
 	return v, judge(&v)
+}
+
+// sample reads a few documents through one node. Only an answer is a finding, and
+// only when it stays the same: a CouchDB that is slow is not one that lost data.
+func (c couch) sample(ctx context.Context, node int, database string) (read int64, problem string, err error) {
+	looks := 0
+	err = retry(ctx, func() error {
+		var err error
+		read, err = c.clients[node].ReadSample(ctx, database, sampleDocuments)
+		if err == nil {
+			return nil
+		}
+		var answer *couchdb.StatusError
+		if looks++; looks >= patience && (errors.As(err, &answer) || errors.Is(err, couchdb.ErrUnreadable)) {
+			problem = fmt.Sprintf("database %s cannot be read through %s: %s", database, c.services[node], err)
+			return nil
+		}
+		return notYet{fmt.Errorf("read database %s through %s: %w", database, c.services[node], err)}
+	})
+	return read, problem, err
 }
 
 // judge turns problems into an error and keeps the list short.

@@ -24,16 +24,20 @@ func TestRoundTrip(t *testing.T) {
 		nodes   int
 		quiesce api.Quiesce
 		change  func(*cht.Options)
+		testbed bool
 	}{
 		{"three nodes, frozen", 3, api.QuiesceFreeze, func(o *cht.Options) {
 			o.Components, o.Nouveau, o.Password = cht.AllComponents, true, `p/w%d@:?#&+ €`
-		}},
-		{"three nodes, paused, old data path", 3, api.QuiescePause, func(o *cht.Options) { o.DataSubPath = "storage/medic-core/couchdb/data" }},
-		{"one node, frozen", 1, api.QuiesceAuto, func(o *cht.Options) { o.Components = cht.AllComponents }},
-		{"one node, volume's root, claim that waits for its pod", 1, api.QuiesceAuto, func(o *cht.Options) { o.DataSubPath, o.StorageClass = "", "loop-wait" }},
+		}, false},
+		{"three nodes, paused, old data path", 3, api.QuiescePause, func(o *cht.Options) { o.DataSubPath = "storage/medic-core/couchdb/data" }, false},
+		{"one node, frozen", 1, api.QuiesceAuto, func(o *cht.Options) { o.Components = cht.AllComponents }, false},
+		{"one node, volume's root, claim that waits for its pod", 1, api.QuiesceAuto, func(o *cht.Options) { o.DataSubPath, o.StorageClass = "", "loop-wait" }, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := suite.Cluster(t)
+			if test.testbed && !c.Local {
+				t.Skip("needs the testbed's storage class loop-wait")
+			}
 			ctx := bounded(t, 12*time.Minute)
 			o := deployed(ctx, t, c, test.nodes, test.change)
 			before := state(ctx, t, c, o)

@@ -3,6 +3,7 @@ package couchdb
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 )
@@ -47,6 +48,9 @@ func (c *Client) Counts(ctx context.Context, databases []string) (map[string]Cou
 	return counts, nil
 }
 
+// ErrUnreadable: a document is listed but cannot be read.
+var ErrUnreadable = errors.New("it is listed but cannot be read")
+
 // ReadSample reads up to limit documents of a database with their bodies and
 // tells how many there were. A row without its document is an error: the index
 // knows what the shard does not have.
@@ -63,7 +67,7 @@ func (c *Client) ReadSample(ctx context.Context, database string, limit int) (re
 	}
 	for _, row := range page.Rows {
 		if len(row.Doc) == 0 || string(row.Doc) == "null" {
-			return read, fmt.Errorf("document %s is listed but cannot be read", row.ID)
+			return read, fmt.Errorf("document %s: %w", row.ID, ErrUnreadable)
 		}
 		read++
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -24,7 +25,7 @@ const longest = 1000
 // Clip shortens a message to what a condition and an event may hold.
 func Clip(s string) string {
 	if len(s) > longest {
-		return s[:longest] + " …"
+		return strings.ToValidUTF8(s[:longest], "") + " …" // never half a character
 	}
 	return s
 }
