@@ -48,7 +48,7 @@ func (c *Client) Counts(ctx context.Context, databases []string) (map[string]Cou
 	return counts, nil
 }
 
-// ErrUnreadable: a document is listed but cannot be read.
+// ErrUnreadable says that a document is listed and has no body to be read.
 var ErrUnreadable = errors.New("it is listed but cannot be read")
 
 // ReadSample reads up to limit documents of a database with their bodies and
