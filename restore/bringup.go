@@ -90,11 +90,7 @@ func (r *Reconciler) couchReady(ctx context.Context, restore *api.Restore, nodes
 			if !cht.IsCouchDB(pod.Labels[cht.ServiceLabel]) || pod.DeletionTimestamp != nil {
 				continue
 			}
-			isReady := false
-			for _, c := range pod.Status.Conditions {
-				isReady = isReady || c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-			}
-			if isReady {
+			if cht.Ready(&pod) {
 				ready++
 			} else {
 				waiting = fmt.Sprintf("pod %s (%s)", pod.Name, podTrouble(pod))

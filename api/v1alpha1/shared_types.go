@@ -85,8 +85,6 @@ const (
 
 	// PhaseVolumes: claims are made from the snapshots.
 	PhaseVolumes Phase = "Volumes"
-	// PhasePreparingVolumes: each volume is made safe to start under new names.
-	PhasePreparingVolumes Phase = "PreparingVolumes"
 	// PhaseObjects: Secrets, Services and workloads are applied, at 0 replicas.
 	PhaseObjects Phase = "Objects"
 	// PhaseCouchDB: CouchDB runs alone and gets its membership and shard maps.
@@ -114,7 +112,6 @@ const (
 	ReasonNoSnapshotClass     = "NoSnapshotClass"
 	ReasonConcurrentOperation = "ConcurrentOperation"
 	ReasonCredentials         = "CredentialsRejected"
-	ReasonNameTooLong         = "NameTooLong"
 	ReasonSharedFileSystem    = "SharedFileSystem"
 	ReasonCouchDBUnavailable  = "CouchDBUnavailable"
 
@@ -133,7 +130,6 @@ const (
 	ReasonNotAllowed          = "NotAllowed"
 	ReasonTargetNotEmpty      = "TargetNotEmpty"
 	ReasonStorageClassMissing = "StorageClassMissing"
-	ReasonVolumesFailed       = "VolumesFailed"
 	ReasonPrepareFailed       = "PrepareVolumeFailed"
 	ReasonObjectsFailed       = "ObjectsFailed"
 	ReasonForeignMember       = "ForeignMember"

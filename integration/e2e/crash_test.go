@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,7 +83,7 @@ func TestHoldEndsWithItsOwner(t *testing.T) {
 				t.Fatal(err)
 			}
 			why := harness.Reason(b.Status.Conditions)
-			if b.Status.Phase != api.PhaseFailed || !contains(test.reasons, why) {
+			if b.Status.Phase != api.PhaseFailed || !slices.Contains(test.reasons, why) {
 				t.Errorf("the backup is %s for %s, want Failed for one of %v", b.Status.Phase, why, test.reasons)
 			}
 			nothingLeft(ctx, t, c, o.Namespace, nil)
@@ -95,15 +96,6 @@ func bounds(quiesce api.Quiesce, maxStall time.Duration, class string) api.Backu
 	spec := api.BackupSpec{Quiesce: quiesce, VolumeSnapshotClassName: &class, Attempts: 1}
 	spec.MaxStall.Duration = maxStall
 	return spec
-}
-
-func contains(all []string, one string) bool {
-	for _, s := range all {
-		if s == one {
-			return true
-		}
-	}
-	return false
 }
 
 // firstWriteAfter waits for an acknowledgement that came after that moment.

@@ -154,13 +154,21 @@ func readyPod(inv Inventory, service string) (*corev1.Pod, error) {
 	if found == nil {
 		return nil, reason.Refuse(api.ReasonPodNotReady, "no pod serves %s in %s; see `kubectl describe deployment -n %s`", service, inv.Namespace, inv.Namespace)
 	}
-	for _, c := range found.Status.Conditions {
-		if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
-			return found, nil
-		}
+	if Ready(found) {
+		return found, nil
 	}
 	return nil, reason.Refuse(api.ReasonPodNotReady, "pod %s/%s (%s) is not ready; see `kubectl describe pod -n %s %s`, then back up again",
 		found.Namespace, found.Name, service, found.Namespace, found.Name)
+}
+
+// Ready tells whether a pod serves: only then do Services and DNS name it.
+func Ready(pod *corev1.Pod) bool {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
 }
 
 // dataMount finds the container with CouchDB's data and that mount. Nouveau is
