@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
@@ -19,8 +18,9 @@ import (
 // every shard is where it belongs, and only then writes the shard maps. Nothing
 // reads a database before that: CouchDB would make an empty shard in place of a
 // missing one.
-func (r *Reconciler) startCouchDB(ctx context.Context, restore *api.Restore, record catalog.Record, objects []*unstructured.Unstructured, rewrite rewriter) error {
-	if err := r.scale(ctx, objects, cht.IsCouchDB, true); err != nil {
+func (r *Reconciler) startCouchDB(ctx context.Context, w *work) error {
+	restore, record := w.restore, w.record
+	if err := r.scale(ctx, w.target, cht.IsCouchDB, true); err != nil {
 		return err
 	}
 	if err := oneTurn(ctx, func(ctx context.Context) error { return r.couchReady(ctx, restore, len(record.Nodes)) }); err != nil {
@@ -28,7 +28,7 @@ func (r *Reconciler) startCouchDB(ctx context.Context, restore *api.Restore, rec
 	}
 	var c couch
 	if err := retry(ctx, func() (err error) {
-		c, err = r.connect(ctx, restore, record, rewrite)
+		c, err = r.connect(ctx, w)
 		return err
 	}); err != nil {
 		return err
@@ -67,18 +67,18 @@ func (c couch) plan(ctx context.Context, record catalog.Record) (shardPlan, erro
 	return plan, nil
 }
 
-// verify compares what CouchDB has now with the record.
-func (r *Reconciler) verify(ctx context.Context, restore *api.Restore, record catalog.Record, rewrite rewriter) error {
-	c, err := r.connect(ctx, restore, record, rewrite)
+// verifying compares what CouchDB has now with the record.
+func (r *Reconciler) verifying(ctx context.Context, w *work) error {
+	c, err := r.connect(ctx, w)
 	if err != nil {
 		return err
 	}
-	plan, err := c.plan(ctx, record)
+	plan, err := c.plan(ctx, w.record)
 	if err != nil {
 		return err
 	}
-	v, err := c.verify(ctx, record, plan)
-	restore.Status.Verification = &v
+	v, err := c.verify(ctx, w.record, plan)
+	w.restore.Status.Verification = &v
 	return err
 }
 

@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
-	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/cht"
 	"github.com/medic/cht-backup/snapshot/couchdb"
 	"github.com/medic/cht-backup/snapshot/reason"
@@ -28,8 +27,9 @@ type couch struct {
 
 // connect finds the restored nodes. Their pods must be ready: only then do their
 // names resolve for each other.
-func (r *Reconciler) connect(ctx context.Context, restore *api.Restore, record catalog.Record, rewrite rewriter) (couch, error) {
-	inventory, err := cht.Load(ctx, r.Client, restore.Namespace)
+func (r *Reconciler) connect(ctx context.Context, w *work) (couch, error) {
+	record := w.record
+	inventory, err := cht.Load(ctx, r.Client, w.restore.Namespace)
 	if err != nil {
 		return couch{}, err
 	}
@@ -45,7 +45,7 @@ func (r *Reconciler) connect(ctx context.Context, restore *api.Restore, record c
 		}
 		base := "http://" + net.JoinHostPort(instance.Nodes[i].Pod.IP, strconv.Itoa(cht.Port))
 		c.clients = append(c.clients, couchdb.New(base, instance.User, instance.Password, r.Transport))
-		c.names = append(c.names, rewrite.erlangName(node.ErlangName))
+		c.names = append(c.names, w.rewrite.erlangName(node.ErlangName))
 		c.services = append(c.services, node.Service)
 	}
 	for i, client := range c.clients {

@@ -139,3 +139,12 @@ func ready(r *api.Restore) metav1.Condition {
 	}
 	return metav1.Condition{}
 }
+
+// workOf is what the steps of a restore work on, as load makes it.
+func workOf(t *testing.T, restore *api.Restore) *work {
+	t.Helper()
+	w := &work{restore: restore, record: recordOf(t, "u1"), source: recorded(t)}
+	w.rewrite = newRewriter(source, restore.Namespace, w.source)
+	w.target = restored(restore, w.source, w.rewrite)
+	return w
+}

@@ -10,14 +10,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	corev1 "k8s.io/api/core/v1"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
-	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/cht"
 	"github.com/medic/cht-backup/snapshot/reason"
 )
@@ -26,13 +23,13 @@ import (
 // it is held at 0.
 const replicasAnnotation = "backup.communityhealthtoolkit.org/replicas"
 
-// decode gives the record's objects.
-func decode(record catalog.Record) ([]*unstructured.Unstructured, error) {
+// decode gives stored objects.
+func decode(stored []json.RawMessage) ([]*unstructured.Unstructured, error) {
 	var objects []*unstructured.Unstructured
-	for i, raw := range record.Objects {
+	for i, raw := range stored {
 		o := &unstructured.Unstructured{}
 		if err := o.UnmarshalJSON(raw); err != nil {
-			return nil, fmt.Errorf("object %d of the record of %s/%s: %w", i, record.Namespace, record.Name, err)
+			return nil, fmt.Errorf("object %d: %w", i, err)
 		}
 		objects = append(objects, o)
 	}
@@ -77,10 +74,21 @@ func restored(restore *api.Restore, objects []*unstructured.Unstructured, rewrit
 
 // hold sets a workload to 0 and notes what it had.
 func hold(o *unstructured.Unstructured) {
+	holdAt(o, replicasOf(o))
+}
+
+// replicasOf gives a workload's replicas; 1 is what the API server puts where
+// none are named.
+func replicasOf(o *unstructured.Unstructured) int64 {
 	replicas, found, _ := unstructured.NestedInt64(o.Object, "spec", "replicas")
 	if !found {
-		replicas = 1
+		return 1
 	}
+	return replicas
+}
+
+// holdAt sets a workload to 0 and notes what it shall have.
+func holdAt(o *unstructured.Unstructured, replicas int64) {
 	a := o.GetAnnotations()
 	if a == nil {
 		a = map[string]string{}
@@ -110,6 +118,12 @@ func (r *Reconciler) applyObjects(ctx context.Context, restore *api.Restore, obj
 	return nil
 }
 
+// heldAt is what a workload that is held at 0 shall have.
+func heldAt(o *unstructured.Unstructured) int64 {
+	replicas, _ := strconv.ParseInt(o.GetAnnotations()[replicasAnnotation], 10, 32)
+	return replicas
+}
+
 // scale sets the workloads that want says to to what they had in the backup, or
 // to 0.
 func (r *Reconciler) scale(ctx context.Context, objects []*unstructured.Unstructured, want func(component string) bool, up bool) error {
@@ -117,20 +131,12 @@ func (r *Reconciler) scale(ctx context.Context, objects []*unstructured.Unstruct
 		if !isWorkload(o) || !want(component(o)) {
 			continue
 		}
-		replicas := 0
+		replicas := int64(0)
 		if up {
-			replicas, _ = strconv.Atoi(o.GetAnnotations()[replicasAnnotation])
+			replicas = heldAt(o)
 		}
-		patch, err := json.Marshal(map[string]any{"spec": map[string]any{"replicas": replicas}})
-		if err != nil {
+		if err := r.scaleTo(ctx, o, replicas); err != nil {
 			return err
-		}
-		target := &unstructured.Unstructured{}
-		target.SetGroupVersionKind(o.GroupVersionKind())
-		target.SetNamespace(o.GetNamespace())
-		target.SetName(o.GetName())
-		if err := r.Client.Patch(ctx, target, client.RawPatch(types.MergePatchType, patch)); err != nil {
-			return fmt.Errorf("scale %s %s/%s to %d: %w", o.GetKind(), o.GetNamespace(), o.GetName(), replicas, err)
 		}
 	}
 	return nil

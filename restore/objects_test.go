@@ -91,12 +91,16 @@ func TestPreparePod(t *testing.T) {
 		true:  "/cht-backup prepare-volume --data /volume/storage/medic-core/couchdb/data --config /volume/local.d --cluster",
 		false: "/cht-backup prepare-volume --data /volume/storage/medic-core/couchdb/data --config /volume/local.d",
 	} {
-		if got := strings.Join(preparePod(restoreOf(), node, "i", cluster).Spec.Containers[0].Command, " "); got != want {
+		w := workOf(t, restoreOf())
+		if !cluster {
+			w.record.Nodes = w.record.Nodes[:1]
+		}
+		if got := strings.Join(w.preparePod(node, "i").Spec.Containers[0].Command, " "); got != want {
 			t.Errorf("got %s", got)
 		}
 	}
 	node.DataSubPath, node.ConfigOnVolume = "", false
-	p := preparePod(restoreOf(), node, "i", true)
+	p := workOf(t, restoreOf()).preparePod(node, "i")
 	if got := strings.Join(p.Spec.Containers[0].Command, " "); got != "/cht-backup prepare-volume --data /volume --cluster" {
 		t.Errorf("got %s", got)
 	}

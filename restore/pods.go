@@ -7,6 +7,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/catalog"
@@ -20,15 +22,16 @@ const (
 
 // preparePod runs prepare-volume on one claim. It is root, since the files are
 // CouchDB's, but with no more than what changing them needs.
-func preparePod(restore *api.Restore, node catalog.Node, image string, cluster bool) *corev1.Pod {
+func (w *work) preparePod(node catalog.Node, image string) *corev1.Pod {
 	command := []string{"/cht-backup", "prepare-volume", "--data", path.Join(volumePath, node.DataSubPath)}
 	if node.ConfigOnVolume {
 		command = append(command, "--config", path.Join(volumePath, node.ConfigSubPath))
 	}
-	if cluster {
+	if len(w.record.Nodes) > 1 {
 		command = append(command, "--cluster")
 	}
-	pod := ourPod(restore, rolePrepare, node.Service, image, command)
+	pod := ourPod(w.restore, rolePrepare, node.Service, image, command)
+	w.place(&pod.Spec, node.Service)
 	root, no := int64(0), false
 	pod.Spec.Containers[0].SecurityContext.RunAsUser = &root
 	pod.Spec.Containers[0].SecurityContext.RunAsNonRoot = &no
@@ -37,6 +40,25 @@ func preparePod(restore *api.Restore, node catalog.Node, image string, cluster b
 	pod.Spec.Volumes = []corev1.Volume{{Name: "volume", VolumeSource: corev1.VolumeSource{
 		PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: node.Claim}}}}
 	return pod
+}
+
+// place puts a pod where the node's own will be: it is the first to use the
+// volume, so that the volume comes to be where that is.
+func (w *work) place(pod *corev1.PodSpec, service string) {
+	for _, o := range w.target {
+		if !isWorkload(o) || component(o) != service {
+			continue
+		}
+		raw, _, _ := unstructured.NestedMap(o.Object, "spec", "template", "spec")
+		var spec corev1.PodSpec
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(raw, &spec); err != nil {
+			return // applying the workload will say what is wrong with it
+		}
+		pod.NodeSelector, pod.Tolerations = spec.NodeSelector, spec.Tolerations
+		if spec.Affinity != nil && spec.Affinity.NodeAffinity != nil {
+			pod.Affinity = &corev1.Affinity{NodeAffinity: spec.Affinity.NodeAffinity}
+		}
+	}
 }
 
 // probePod tries to leave the namespace. allowed must answer, or the probe

@@ -78,15 +78,25 @@ func allowed(h catalog.Head, namespace string) error {
 }
 
 // preflight refuses before anything is made.
-func (r *Reconciler) preflight(ctx context.Context, restore *api.Restore, record catalog.Record, objects []*unstructured.Unstructured) error {
-	if err := r.onlyOperation(ctx, restore); err != nil {
+func (r *Reconciler) preflight(ctx context.Context, w *work) error {
+	if err := r.onlyOperation(ctx, w.restore); err != nil {
 		return err
 	}
-	// The target must be free of everything the restore makes.
-	for _, node := range record.Nodes {
-		if err := r.free(ctx, restore, &corev1.PersistentVolumeClaim{}, "claim", node.Claim); err != nil {
-			return err
-		}
+	if w.restore.Spec.Database != nil {
+		return r.preflightDatabase(ctx, w)
+	}
+	if err := r.storage(ctx, w); err != nil {
+		return err
+	}
+	if w.restore.Spec.InPlace != nil {
+		return r.preflightInPlace(ctx, w)
+	}
+	return r.preflightClone(ctx, w)
+}
+
+// storage refuses where the claims could not be filled.
+func (r *Reconciler) storage(ctx context.Context, w *work) error {
+	for _, node := range w.record.Nodes {
 		if node.StorageClass == "" {
 			continue
 		}
@@ -97,7 +107,19 @@ func (r *Reconciler) preflight(ctx context.Context, restore *api.Restore, record
 			return fmt.Errorf("get storage class %s: %w", node.StorageClass, err)
 		}
 	}
-	for _, o := range restored(restore, objects, newRewriter(record.Namespace, restore.Namespace, objects)) {
+	return nil
+}
+
+// preflightClone refuses unless the target is free of everything the restore
+// makes.
+func (r *Reconciler) preflightClone(ctx context.Context, w *work) error {
+	restore := w.restore
+	for _, node := range w.record.Nodes {
+		if err := r.free(ctx, restore, &corev1.PersistentVolumeClaim{}, "claim", node.Claim); err != nil {
+			return err
+		}
+	}
+	for _, o := range w.target {
 		there := &unstructured.Unstructured{}
 		there.SetGroupVersionKind(o.GroupVersionKind())
 		if err := r.free(ctx, restore, there, o.GetKind(), o.GetName()); err != nil {
@@ -113,7 +135,7 @@ func (r *Reconciler) preflight(ctx context.Context, restore *api.Restore, record
 			return reason.Refuse(api.ReasonTargetNotEmpty, "namespace %s runs CHT pod %s (%s); restore into an empty namespace", restore.Namespace, pod.Name, pod.Labels[cht.ServiceLabel])
 		}
 	}
-	return r.ingressFree(ctx, restore, objects)
+	return r.ingressFree(ctx, restore, w.target)
 }
 
 func (r *Reconciler) free(ctx context.Context, restore *api.Restore, o client.Object, kind, name string) error {
@@ -137,7 +159,7 @@ func (r *Reconciler) onlyOperation(ctx context.Context, restore *api.Restore) er
 		return fmt.Errorf("list restores of %s: %w", restore.Namespace, err)
 	}
 	for _, other := range restores.Items {
-		if other.UID != restore.UID && !snapshot.Ended(other.Status.Phase) && !restore.CreationTimestamp.Before(&other.CreationTimestamp) &&
+		if other.UID != restore.UID && !snapshot.Idle(other.Status.Phase) && !restore.CreationTimestamp.Before(&other.CreationTimestamp) &&
 			(other.CreationTimestamp.Before(&restore.CreationTimestamp) || other.UID < restore.UID) {
 			return reason.Refuse(api.ReasonConcurrentOperation, "restore %s is under way in %s; wait until it ends", other.Name, restore.Namespace)
 		}
@@ -147,7 +169,7 @@ func (r *Reconciler) onlyOperation(ctx context.Context, restore *api.Restore) er
 		return fmt.Errorf("list backups of %s: %w", restore.Namespace, err)
 	}
 	for _, b := range backups.Items {
-		if !snapshot.Ended(b.Status.Phase) {
+		if !snapshot.Ended(b.Status.Phase) && b.Name != restore.Status.SafetyBackup {
 			return reason.Refuse(api.ReasonConcurrentOperation, "backup %s is under way in %s; wait until it ends", b.Name, restore.Namespace)
 		}
 	}

@@ -145,14 +145,14 @@ func TestPreflight(t *testing.T) {
 			}
 			restore := restoreOf(tt.change)
 			b := newBench(t, append(tt.with, gp3(), restore)...)
-			err := b.preflight(t.Context(), restore, recordOf(t, "u1"), recorded(t))
+			err := b.preflight(t.Context(), workOf(t, restore))
 			if e := reason.Of(err); tt.reason == "" && err != nil || tt.reason != "" && (e == nil || e.Reason != tt.reason || !strings.Contains(err.Error(), tt.text)) {
 				t.Errorf("got %v, want %q with %q", err, tt.reason, tt.text)
 			}
 		})
 	}
 	b := newBench(t)
-	if e := reason.Of(b.preflight(t.Context(), restoreOf(), recordOf(t, "u1"), recorded(t))); e == nil || e.Reason != api.ReasonStorageClassMissing {
+	if e := reason.Of(b.preflight(t.Context(), workOf(t, restoreOf()))); e == nil || e.Reason != api.ReasonStorageClassMissing {
 		t.Errorf("without the storage class: %+v", e)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -56,10 +57,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, r.remove(ctx, restore)
 	}
 	if snapshot.Ended(restore.Status.Phase) {
-		return ctrl.Result{}, nil
+		return r.expire(ctx, restore)
 	}
 	was := restore.DeepCopy()
-	work, cancel := r.untilDeleted(ctx, restore)
+	work, cancel := r.whileWanted(ctx, restore)
 	defer cancel()
 	err := r.step(work, restore)
 	if err != nil {
@@ -71,16 +72,17 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 			return ctrl.Result{}, saveErr
 		}
 	}
-	if err != nil || snapshot.Ended(restore.Status.Phase) {
+	if err != nil || restore.Status.Phase == api.PhasePlanned || snapshot.Ended(restore.Status.Phase) && restore.Status.ExpirationTime == nil {
 		return ctrl.Result{}, err
 	}
 	return ctrl.Result{RequeueAfter: 10 * time.Millisecond}, nil
 }
 
-// untilDeleted gives a context that lasts as long as the step may, and ends when
-// the restore is deleted: nobody shall wait for a step that nobody wants.
-func (r *Reconciler) untilDeleted(ctx context.Context, restore *api.Restore) (context.Context, context.CancelFunc) {
-	left := restore.Spec.StepTimeout.Duration - r.spent(restore)
+// whileWanted gives a context that lasts as long as the step may, and ends when
+// the restore is deleted or aborted: nobody shall wait for a step that nobody
+// wants.
+func (r *Reconciler) whileWanted(ctx context.Context, restore *api.Restore) (context.Context, context.CancelFunc) {
+	left := limit(restore) - r.spent(restore)
 	ctx, cancel := context.WithTimeout(ctx, max(left, time.Second))
 	events, err := r.Client.Watch(ctx, &api.RestoreList{}, client.InNamespace(restore.Namespace), client.MatchingFields{"metadata.name": restore.Name})
 	if err != nil {
@@ -96,7 +98,8 @@ func (r *Reconciler) untilDeleted(ctx context.Context, restore *api.Restore) (co
 				if !open {
 					return
 				}
-				if o, ok := event.Object.(*api.Restore); ok && o.UID == restore.UID && o.DeletionTimestamp != nil {
+				o, ok := event.Object.(*api.Restore)
+				if ok && o.UID == restore.UID && (o.DeletionTimestamp != nil || o.Spec.Abort && !restore.Spec.Abort) {
 					cancel()
 				}
 			}
@@ -104,6 +107,19 @@ func (r *Reconciler) untilDeleted(ctx context.Context, restore *api.Restore) (co
 	}()
 	return ctx, cancel
 }
+
+// limit bounds the present step. A backup has bounds of its own, and so has a
+// verification, which may read all there is.
+func limit(restore *api.Restore) time.Duration {
+	switch restore.Status.Phase {
+	case api.PhaseSafetyBackup, api.PhaseVerifying, api.PhaseScratch, api.PhaseReplicating, api.PhaseReplacing:
+		return max(restore.Spec.StepTimeout.Duration, unhurried)
+	}
+	return restore.Spec.StepTimeout.Duration
+}
+
+// unhurried bounds the steps that have bounds of their own.
+const unhurried = 7 * 24 * time.Hour
 
 // spent is how long the present phase has lasted.
 func (r *Reconciler) spent(restore *api.Restore) time.Duration {
@@ -121,85 +137,47 @@ func oneTurn(ctx context.Context, wait func(context.Context) error) error {
 }
 
 func (r *Reconciler) step(ctx context.Context, restore *api.Restore) error {
-	if restore.Status.Phase == "" {
+	switch phase := restore.Status.Phase; {
+	case phase == "":
 		return r.accept(ctx, restore)
-	}
-	if restore.Status.Record == "" {
-		head, err := r.findRecord(ctx, restore)
-		if err != nil {
-			return err
+	case phase == api.PhaseRollingBack:
+		return r.rollBack(ctx, restore)
+	case restore.Spec.Abort:
+		return reason.Refuse(api.ReasonAborted, "aborted while %s, as asked by spec.abort", phase)
+	case phase == api.PhasePlanned:
+		if !restore.Spec.PlanOnly {
+			r.enter(restore, api.PhasePending, "going on")
 		}
-		if err := allowed(head, restore.Namespace); err != nil {
-			return err
-		}
-		restore.Status.Record, restore.Status.BackupUID = head.Secret, head.UID
+		return nil
 	}
-	record, err := r.Records.Get(ctx, restore.Status.Record)
-	if errors.Is(err, catalog.ErrNotFound) {
-		return reason.Refuse(api.ReasonBackupNotFound, "the record %s of backup %s/%s is gone: was the backup deleted?", restore.Status.Record, restore.Spec.Source.Namespace, restore.Spec.Source.Name)
-	} else if err != nil {
-		return err
-	}
-	source, err := decode(record)
+	w, err := r.load(ctx, restore)
 	if err != nil {
 		return err
 	}
-	rewrite := newRewriter(record.Namespace, restore.Namespace, source)
-	objects := restored(restore, source, rewrite)
-
-	switch restore.Status.Phase {
-	case api.PhasePending:
-		// 1. Refuse what is dangerous, before anything is made.
-		if err := r.preflight(ctx, restore, record, source); err != nil {
-			return err
-		}
-		restore.Status.CutTime = &metav1.MicroTime{Time: record.CutTime}
-		for _, node := range record.Nodes {
-			restore.Status.Volumes = append(restore.Status.Volumes, api.RestoredVolume{Node: node.Service, Claim: node.Claim})
-		}
-		r.enter(restore, api.PhaseVolumes, "making claims from the snapshots")
-	case api.PhaseVolumes:
-		// 2. Close the namespace, then fill it: claims, each prepared before CouchDB sees it.
-		if err := r.create(ctx, restore, isolation(restore, r.Records.Namespace)); err != nil {
-			return err
-		}
-		if err := oneTurn(ctx, func(ctx context.Context) error { return r.makeVolumes(ctx, restore, record) }); err != nil {
-			return err
-		}
-		if err := r.dropImports(ctx, restore); err != nil {
-			return err
-		}
-		r.enter(restore, api.PhaseObjects, "applying the instance's objects, all workloads at 0")
-	case api.PhaseObjects:
-		// 3. Everything but the pods.
-		if err := r.applyObjects(ctx, restore, objects, false); err != nil {
-			return err
-		}
-		r.enter(restore, api.PhaseCouchDB, "starting CouchDB alone, under its new names")
-	case api.PhaseCouchDB:
-		// 4. CouchDB alone: membership, shards where they belong, shard maps.
-		if err := r.startCouchDB(ctx, restore, record, objects, rewrite); err != nil {
-			return err
-		}
-		r.enter(restore, api.PhaseVerifying, "comparing the databases with the record")
-	case api.PhaseVerifying:
-		// 5. Compare with the record, through every node.
-		if err := r.verify(ctx, restore, record, rewrite); err != nil {
-			return err
-		}
-		r.enter(restore, api.PhaseStarting, "the data is verified; starting the components")
-	case api.PhaseStarting:
-		// 6. What uses CouchDB.
-		if err := oneTurn(ctx, func(ctx context.Context) error { return r.start(ctx, restore, objects) }); err != nil {
-			return err
-		}
-		now := metav1.NewMicroTime(r.Now())
-		restore.Status.CompletionTime, restore.Status.Phase = &now, api.PhaseCompleted
-		v := restore.Status.Verification
-		r.conclude(restore, true, api.ReasonCompleted,
-			fmt.Sprintf("verified: %d databases, %d shards, %d documents", v.Databases, v.Shards, v.Documents))
+	steps := stepsOf(restore.Spec)
+	now := slices.IndexFunc(steps, func(s step) bool { return s.phase == restore.Status.Phase })
+	if now < 0 {
+		return reason.Refuse(api.ReasonObjectsFailed, "phase %q is not known to this version for such a restore", restore.Status.Phase)
+	}
+	if err := steps[now].do(r, ctx, w); err != nil {
+		return err
+	}
+	switch {
+	case restore.Status.Phase == api.PhasePlanned:
+	case now+1 < len(steps):
+		r.enter(restore, steps[now+1].phase, steps[now+1].about)
+	default:
+		r.end(restore, api.PhaseCompleted)
+		r.conclude(restore, true, api.ReasonCompleted, w.summary())
 	}
 	return nil
+}
+
+// end sets a final phase, and when a clone's time is over.
+func (r *Reconciler) end(restore *api.Restore, phase api.Phase) {
+	now := metav1.NewMicroTime(r.Now())
+	restore.Status.CompletionTime, restore.Status.Phase = &now, phase
+	setExpiration(restore)
 }
 
 func (r *Reconciler) accept(ctx context.Context, restore *api.Restore) error {
@@ -222,7 +200,7 @@ func (r *Reconciler) failed(ctx context.Context, restore *api.Restore, err error
 	e := reason.Of(err)
 	var wait notYet
 	if e == nil || errors.As(err, &wait) {
-		if r.spent(restore) < restore.Spec.StepTimeout.Duration {
+		if r.spent(restore) < limit(restore) {
 			if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.As(err, &wait) {
 				r.progress(restore, err.Error())
 				return nil
@@ -230,20 +208,27 @@ func (r *Reconciler) failed(ctx context.Context, restore *api.Restore, err error
 			return err
 		}
 		e = &reason.Error{Reason: api.ReasonStartTimeout}
-		err = fmt.Errorf("step %s was not done within %s: %w", restore.Status.Phase, restore.Spec.StepTimeout.Duration, err)
+		err = fmt.Errorf("step %s was not done within %s: %w", restore.Status.Phase, limit(restore), err)
 	}
-	switch restore.Status.Phase {
-	case api.PhaseVolumes, api.PhaseObjects:
+	switch phase := restore.Status.Phase; {
+	case phase == api.PhasePending || phase == api.PhasePlanned:
+	case phase == api.PhaseRollingBack: // tried until it is done: a half is the one thing that must not be
+		r.progress(restore, err.Error())
+		return nil
+	case restore.Spec.InPlace != nil && touches(phase):
+		restore.Status.PendingReason, restore.Status.PendingMessage = e.Reason, status.Clip(err.Error())
+		r.enter(restore, api.PhaseRollingBack, "returning to the volumes and replicas of before, since: "+err.Error())
+		return nil
+	case restore.Spec.InPlace != nil || restore.Spec.Database != nil || e.Reason == api.ReasonAborted || phase == api.PhaseVolumes || phase == api.PhaseObjects:
 		if undoErr := r.undo(ctx, restore); undoErr != nil {
 			return errors.Join(err, undoErr) // tried again, until nothing half done is left
 		}
-	case api.PhaseCouchDB, api.PhaseVerifying, api.PhaseStarting:
+	default:
 		if stopErr := r.stop(ctx, restore, e.Reason == api.ReasonForeignMember); stopErr != nil {
 			return errors.Join(err, stopErr)
 		}
 	}
-	now := metav1.NewMicroTime(r.Now())
-	restore.Status.CompletionTime, restore.Status.Phase = &now, api.PhaseFailed
+	r.end(restore, api.PhaseFailed)
 	r.conclude(restore, false, e.Reason, err.Error())
 	return nil
 }

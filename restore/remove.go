@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot"
 	"github.com/medic/cht-backup/snapshot/cht"
 )
 
@@ -34,6 +35,9 @@ func (r *Reconciler) undo(ctx context.Context, restore *api.Restore) error {
 	if err := r.dropImports(ctx, restore); err != nil {
 		return err
 	}
+	if err := r.takeVolumes(ctx, restore); err != nil {
+		return err
+	}
 	for _, o := range []client.Object{&corev1.PersistentVolumeClaim{}, &networkingv1.NetworkPolicy{}} {
 		if err := r.Client.DeleteAllOf(ctx, o, client.InNamespace(restore.Namespace), selector); err != nil {
 			return fmt.Errorf("delete %T of restore %s: %w", o, restore.Name, err)
@@ -42,16 +46,40 @@ func (r *Reconciler) undo(ctx context.Context, restore *api.Restore) error {
 	return nil
 }
 
+// takeVolumes makes the volumes of the restore's claims go with them, whatever
+// their class says: protected data does not linger.
+func (r *Reconciler) takeVolumes(ctx context.Context, restore *api.Restore) error {
+	var claims corev1.PersistentVolumeClaimList
+	if err := r.Client.List(ctx, &claims, client.InNamespace(restore.Namespace), client.MatchingLabels(labels(restore, ""))); err != nil {
+		return fmt.Errorf("list claims to undo: %w", err)
+	}
+	for _, claim := range claims.Items {
+		if claim.Spec.VolumeName == "" {
+			continue
+		}
+		if err := r.deleteWithClaim(ctx, claim.Spec.VolumeName); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // remove serves the finalizer. Deleting a completed Restore leaves the instance
-// it made, which somebody may be working with; deleting any other takes what it
-// made along.
+// it made, which somebody may be working with, unless its time is limited;
+// deleting any other takes what it made along.
 func (r *Reconciler) remove(ctx context.Context, restore *api.Restore) error {
 	if !controllerutil.ContainsFinalizer(restore, api.Finalizer) {
 		return nil
 	}
 	undo := r.undo
-	if restore.Status.Phase == api.PhaseCompleted {
+	switch {
+	case restore.Status.Phase == api.PhaseCompleted && restore.Spec.TimeToLive == nil:
 		undo = r.dropImports
+	case restore.Spec.InPlace != nil && !snapshot.Ended(restore.Status.Phase) && touches(restore.Status.Phase):
+		undo = func(ctx context.Context, restore *api.Restore) error {
+			_, err := r.returnAll(ctx, restore)
+			return err
+		}
 	}
 	if err := undo(ctx, restore); err != nil {
 		return err

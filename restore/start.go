@@ -10,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
@@ -25,7 +24,12 @@ var inward = map[string]bool{"haproxy": true, "healthcheck": true}
 // isolation lifted and the ingress made. A clone: never Sentinel; the API and
 // all others only where the isolation is proven, since the API itself sends
 // messages through the configured SMS service.
-func (r *Reconciler) start(ctx context.Context, restore *api.Restore, objects []*unstructured.Unstructured) error {
+func (r *Reconciler) start(ctx context.Context, w *work) error {
+	return oneTurn(ctx, func(ctx context.Context) error { return r.startOnce(ctx, w) })
+}
+
+func (r *Reconciler) startOnce(ctx context.Context, w *work) error {
+	restore, objects := w.restore, w.target
 	if restore.Spec.GoLive {
 		policy := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: restore.Namespace, Name: isolationName}}
 		if err := r.Client.Delete(ctx, policy); client.IgnoreNotFound(err) != nil {
@@ -37,7 +41,7 @@ func (r *Reconciler) start(ctx context.Context, restore *api.Restore, objects []
 		if err := r.applyObjects(ctx, restore, objects, true); err != nil {
 			return err
 		}
-		return r.available(ctx, restore)
+		return r.available(ctx, w)
 	}
 	isolated, err := r.isolated(ctx, restore)
 	if err != nil {
@@ -54,7 +58,7 @@ func (r *Reconciler) start(ctx context.Context, restore *api.Restore, objects []
 	if err != nil {
 		return err
 	}
-	return r.available(ctx, restore)
+	return r.available(ctx, w)
 }
 
 // isolated runs a pod that tries to leave the namespace.
@@ -94,15 +98,19 @@ func (r *Reconciler) isolated(ctx context.Context, restore *api.Restore) (bool, 
 	return isolated, nil
 }
 
-// available waits until every workload of the restore has its replicas ready.
-func (r *Reconciler) available(ctx context.Context, restore *api.Restore) error {
+// available waits until every Deployment of the restore has its replicas ready.
+func (r *Reconciler) available(ctx context.Context, w *work) error {
+	mine := map[string]bool{}
+	for _, o := range w.target {
+		mine[o.GetName()] = mine[o.GetName()] || o.GetKind() == "Deployment"
+	}
 	var deployments appsv1.DeploymentList
 	return await.List(ctx, r.Client, &deployments, func() (string, error) {
 		for _, d := range deployments.Items {
-			if d.Spec.Replicas != nil && (d.Status.ObservedGeneration < d.Generation || d.Status.ReadyReplicas < *d.Spec.Replicas) {
+			if mine[d.Name] && d.Spec.Replicas != nil && (d.Status.ObservedGeneration < d.Generation || d.Status.ReadyReplicas < *d.Spec.Replicas) {
 				return fmt.Sprintf("deployment %s (%d of %d ready)", d.Name, d.Status.ReadyReplicas, *d.Spec.Replicas), nil
 			}
 		}
 		return "", nil
-	}, client.InNamespace(restore.Namespace), client.MatchingLabels(labels(restore, "")))
+	}, client.InNamespace(w.restore.Namespace))
 }

@@ -3,6 +3,7 @@ package restore
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -79,9 +80,10 @@ func claim(restore *api.Restore, node catalog.Node) *corev1.PersistentVolumeClai
 // makeVolumes creates claims filled from the snapshots, prepares each volume in
 // a pod, and ends when all are prepared. The pods are also what makes a claim
 // bind that waits for its first consumer.
-func (r *Reconciler) makeVolumes(ctx context.Context, restore *api.Restore, record catalog.Record) error {
-	for _, node := range record.Nodes {
-		pod := preparePod(restore, node, r.Image, len(record.Nodes) > 1)
+func (r *Reconciler) makeVolumes(ctx context.Context, w *work) error {
+	restore, nodes := w.restore, w.volumes()
+	for _, node := range nodes {
+		pod := w.preparePod(node, r.Image)
 		for _, o := range []client.Object{content(restore, node), snapshotOf(restore, node), claim(restore, node), pod} {
 			if err := r.create(ctx, restore, o); err != nil {
 				return err
@@ -89,8 +91,8 @@ func (r *Reconciler) makeVolumes(ctx context.Context, restore *api.Restore, reco
 		}
 	}
 	var pods corev1.PodList
-	return await.List(ctx, r.Client, &pods, func() (string, error) {
-		if len(pods.Items) < len(record.Nodes) {
+	err := await.List(ctx, r.Client, &pods, func() (string, error) {
+		if len(pods.Items) < len(nodes) {
 			return "prepare-volume pods", nil
 		}
 		waiting := ""
@@ -107,6 +109,29 @@ func (r *Reconciler) makeVolumes(ctx context.Context, restore *api.Restore, reco
 		}
 		return waiting, nil
 	}, client.InNamespace(restore.Namespace), client.MatchingLabels{api.RestoreUIDLabel: string(restore.UID), api.RoleLabel: rolePrepare})
+	if err != nil {
+		return err
+	}
+	for _, node := range nodes {
+		var claim corev1.PersistentVolumeClaim
+		if err := r.Client.Get(ctx, client.ObjectKey{Namespace: restore.Namespace, Name: node.Claim}, &claim); err != nil {
+			return fmt.Errorf("get claim %s/%s: %w", restore.Namespace, node.Claim, err)
+		}
+		volumeStatus(restore, node.Service).Volume = claim.Spec.VolumeName
+	}
+	return nil
+}
+
+// volumes are the record's nodes with the claims to make: in place those are
+// temporary, since the instance still runs on its own.
+func (w *work) volumes() []catalog.Node {
+	nodes := slices.Clone(w.record.Nodes)
+	if w.restore.Spec.InPlace != nil {
+		for i := range nodes {
+			nodes[i].Claim = temporary(w.restore, nodes[i].Claim)
+		}
+	}
+	return nodes
 }
 
 func volumeStatus(restore *api.Restore, node string) *api.RestoredVolume {

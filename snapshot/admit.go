@@ -29,7 +29,8 @@ func (r *Reconciler) admit(ctx context.Context, b *api.Backup) error {
 		return fmt.Errorf("list restores of %s: %w", b.Namespace, err)
 	}
 	for _, restore := range restores.Items {
-		if !Ended(restore.Status.Phase) {
+		// A restore in place asks for a backup of its own before it begins.
+		if !Idle(restore.Status.Phase) && restore.Status.SafetyBackup != b.Name {
 			return reason.Refuse(api.ReasonConcurrentOperation,
 				"restore %s is under way in %s (%s); wait until it ends, then create another backup", restore.Name, b.Namespace, restore.Status.Phase)
 		}
@@ -38,7 +39,13 @@ func (r *Reconciler) admit(ctx context.Context, b *api.Backup) error {
 }
 
 // Ended tells whether a phase is final.
-func Ended(p api.Phase) bool { return p == api.PhaseCompleted || p == api.PhaseFailed }
+func Ended(p api.Phase) bool {
+	return p == api.PhaseCompleted || p == api.PhaseFailed || p == api.PhaseExpired
+}
+
+// Idle tells whether a restore in that phase does nothing: it has ended, or
+// waits for somebody to agree to its plan.
+func Idle(p api.Phase) bool { return Ended(p) || p == api.PhasePlanned }
 
 func older(a, b *api.Backup) bool {
 	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {

@@ -32,7 +32,7 @@ type BackupList struct {
 
 // BackupSpec says how the backup is taken. All but allowedNamespaces is fixed
 // at creation: a backup is one event in time.
-// +kubebuilder:validation:XValidation:rule="has(self.volumeSnapshotClassName) == has(oldSelf.volumeSnapshotClassName) && (!has(self.volumeSnapshotClassName) || self.volumeSnapshotClassName == oldSelf.volumeSnapshotClassName) && self.quiesce == oldSelf.quiesce && self.maxStall == oldSelf.maxStall && self.onUnavailable == oldSelf.onUnavailable && self.attempts == oldSelf.attempts && self.readyTimeout == oldSelf.readyTimeout",message="a backup's spec cannot be changed, except allowedNamespaces; create another Backup"
+// +kubebuilder:validation:XValidation:rule="has(self.volumeSnapshotClassName) == has(oldSelf.volumeSnapshotClassName) && (!has(self.volumeSnapshotClassName) || self.volumeSnapshotClassName == oldSelf.volumeSnapshotClassName) && self.quiesce == oldSelf.quiesce && self.maxStall == oldSelf.maxStall && self.onUnavailable == oldSelf.onUnavailable && self.attempts == oldSelf.attempts && self.readyTimeout == oldSelf.readyTimeout && self.fingerprint == oldSelf.fingerprint",message="a backup's spec cannot be changed, except allowedNamespaces; create another Backup"
 type BackupSpec struct {
 	// Quiesce is how writes are held back while the volumes are cut.
 	// +kubebuilder:default=Auto
@@ -61,6 +61,11 @@ type BackupSpec struct {
 	// claim's driver that is marked default, or the only one there is.
 	// +kubebuilder:validation:MinLength=1
 	VolumeSnapshotClassName *string `json:"volumeSnapshotClassName,omitempty"`
+	// Fingerprint is what is noted of the documents, for a restore to be compared
+	// with: Sample, the revisions of a random sample; Full, also a digest of every
+	// database, for which the CHT's databases are streamed once it runs on.
+	// +kubebuilder:default=Sample
+	Fingerprint Fingerprint `json:"fingerprint,omitempty"`
 	// AllowedNamespaces are the namespaces this backup may be restored into,
 	// besides its own. Whoever may update the Backup decides: a tenant cannot
 	// help himself to another's data. "*" allows all.
@@ -75,7 +80,7 @@ type BackupStatus struct {
 	Phase Phase `json:"phase,omitempty"`
 	// ObservedGeneration is the generation the status speaks of.
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions: Ready.
+	// Conditions: Ready, Verified.
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
@@ -109,6 +114,8 @@ type BackupStatus struct {
 	// Record names the first Secret of the backup's record, in the controller's
 	// namespace.
 	Record string `json:"record,omitempty"`
+	// Verified tells of the latest restore that proved this backup.
+	Verified *VerifiedBy `json:"verified,omitempty"`
 	// PendingReason and PendingMessage keep the outcome while CleaningUp.
 	PendingReason  string `json:"pendingReason,omitempty"`
 	PendingMessage string `json:"pendingMessage,omitempty"`

@@ -33,6 +33,17 @@ const (
 	// DeletionAskedAnnotation tells, on a VolumeSnapshotContent, when its deletion
 	// was last asked for.
 	DeletionAskedAnnotation = prefix + "deletion-asked"
+	// SetAsideLabel marks a PersistentVolume that a restore in place took out of
+	// service; its value is the UID of that Restore.
+	SetAsideLabel = prefix + "set-aside-by"
+	// SetAsideClaimAnnotation names the claim that volume served, as NAMESPACE/NAME.
+	SetAsideClaimAnnotation = prefix + "set-aside-claim"
+	// ReclaimPolicyAnnotation keeps a PersistentVolume's own reclaim policy while it
+	// is Retain.
+	ReclaimPolicyAnnotation = prefix + "reclaim-policy"
+	// CreatedForAnnotation names, on a namespace, the Restore it was created for:
+	// when a clone's time is over, such a namespace goes too.
+	CreatedForAnnotation = prefix + "created-for-restore"
 	// Finalizer holds a Backup until its snapshots and its record are gone, and a
 	// Restore until what it made outside its namespace is gone.
 	Finalizer = prefix + "cleanup"
@@ -93,11 +104,37 @@ const (
 	PhaseVerifying Phase = "Verifying"
 	// PhaseStarting: the other components start.
 	PhaseStarting Phase = "Starting"
+
+	// PhasePlanned: a restore with planOnly waits for somebody to go on.
+	PhasePlanned Phase = "Planned"
+	// PhaseExpired: a clone's time to live is over and it was removed. Final.
+	PhaseExpired Phase = "Expired"
+
+	// PhaseSafetyBackup: the state before a restore in place is backed up.
+	PhaseSafetyBackup Phase = "SafetyBackup"
+	// PhaseStopping: the instance is scaled down, CouchDB last.
+	PhaseStopping Phase = "Stopping"
+	// PhaseSwapping: the present volumes are set aside, the restored ones take
+	// their claims.
+	PhaseSwapping Phase = "Swapping"
+	// PhaseRollingBack: the instance returns to the volumes and replicas of before.
+	PhaseRollingBack Phase = "RollingBack"
+
+	// PhaseScratch: the backup's CouchDB is brought up beside the instance.
+	PhaseScratch Phase = "Scratch"
+	// PhaseReplicating: one database is replicated out of it.
+	PhaseReplicating Phase = "Replicating"
+	// PhaseReplacing: the live database is kept under another name and replaced.
+	PhaseReplacing Phase = "Replacing"
 )
 
 // ConditionReady is True once a Backup or Restore is complete and good, False
 // with a reason once it failed, Unknown while it runs.
 const ConditionReady = "Ready"
+
+// ConditionVerified is True on a Backup once a restore proved it, False when
+// the latest restore found that its data is not what was recorded.
+const ConditionVerified = "Verified"
 
 // Reasons of ConditionReady, each one that an operator can search for.
 const (
@@ -137,6 +174,20 @@ const (
 	ReasonVerificationFailed  = "VerificationFailed"
 	ReasonStartTimeout        = "StartTimeout"
 	ReasonIngressConflict     = "IngressConflict"
+	ReasonAborted             = "Aborted"
+	ReasonPlanned             = "Planned"
+	ReasonExpired             = "Expired"
+	ReasonSafetyBackupFailed  = "SafetyBackupFailed"
+	ReasonTopologyMismatch    = "TopologyMismatch"
+	ReasonStopFailed          = "StopFailed"
+	ReasonSwapFailed          = "SwapFailed"
+	ReasonNodeUnavailable     = "NodeUnavailable"
+	ReasonIngressClassMissing = "IngressClassMissing"
+	ReasonClaimTooSmall       = "ClaimTooSmall"
+	ReasonRemapInvalid        = "RemapInvalid"
+	ReasonDatabaseExists      = "DatabaseExists"
+	ReasonDatabaseMissing     = "DatabaseMissing"
+	ReasonReplicationFailed   = "ReplicationFailed"
 )
 
 // VolumeStatus is one CouchDB node's volume in a backup.

@@ -1,0 +1,176 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/reason"
+)
+
+// step is one step of a restore. It can be repeated: the controller may be
+// killed at any instruction of it.
+type step struct {
+	phase api.Phase
+	// about is what the step does, said on entering it.
+	about string
+	do    func(*Reconciler, context.Context, *work) error
+	// plan tells every object that the step touches.
+	plan func(*work) []string
+}
+
+// stepsOf gives the steps of such a restore, in their order.
+func stepsOf(spec api.RestoreSpec) []step {
+	check := step{api.PhasePending, "checking", (*Reconciler).check, nil}
+	couch := step{api.PhaseCouchDB, "starting CouchDB alone", (*Reconciler).startCouchDB, planCouchDB}
+	verify := step{api.PhaseVerifying, "comparing the databases with the record", (*Reconciler).verifying, planVerifying}
+	switch {
+	case spec.InPlace != nil:
+		return []step{
+			check,
+			{api.PhaseSafetyBackup, "backing up the present state", (*Reconciler).safetyBackup, planSafetyBackup},
+			{api.PhaseVolumes, "making volumes from the snapshots, beside the running instance", (*Reconciler).volumes, planVolumes},
+			{api.PhaseStopping, "stopping the instance, CouchDB last", (*Reconciler).stopping, planStopping},
+			{api.PhaseSwapping, "setting the present volumes aside, giving their claims to the restored ones", (*Reconciler).swapping, planSwapping},
+			{api.PhaseObjects, "putting the workloads back to what the backup has", (*Reconciler).putBack, planPutBack},
+			couch, verify,
+			{api.PhaseStarting, "the data is verified; starting the components", (*Reconciler).startAgain, planStartAgain},
+		}
+	case spec.Database != nil:
+		steps := []step{
+			check,
+			{api.PhaseScratch, "bringing the backup's CouchDB up in a namespace of its own", (*Reconciler).scratch, planScratch},
+			{api.PhaseReplicating, "replicating the database out of it", (*Reconciler).replicating, planReplicating},
+		}
+		if spec.Database.Replace {
+			steps = append(steps, step{api.PhaseReplacing, "keeping the live database under another name, and replacing it", (*Reconciler).replacing, planReplacing})
+		}
+		return steps
+	}
+	return []step{
+		check,
+		{api.PhaseVolumes, "making claims from the snapshots", (*Reconciler).volumes, planVolumes},
+		{api.PhaseObjects, "applying the instance's objects, all workloads at 0", (*Reconciler).applyAll, planObjects},
+		couch, verify,
+		{api.PhaseStarting, "the data is verified; starting the components", (*Reconciler).start, planStart},
+	}
+}
+
+// Steps names the steps of such a restore, in their order.
+func Steps(spec api.RestoreSpec) []api.Phase {
+	var phases []api.Phase
+	for _, s := range stepsOf(spec) {
+		phases = append(phases, s.phase)
+	}
+	return phases
+}
+
+// touches tells whether a step of a restore in place, or one before it, has
+// touched the running instance.
+func touches(phase api.Phase) bool {
+	at := func(p api.Phase) int { return slices.Index(Steps(api.RestoreSpec{InPlace: &api.InPlace{}}), p) }
+	return at(phase) >= at(api.PhaseStopping)
+}
+
+// work is what the steps of one restore work on.
+type work struct {
+	restore *api.Restore
+	record  catalog.Record
+	// source are the objects as the backup has them, target as they are applied,
+	// every workload at 0 with its replicas in an annotation.
+	source, target []*unstructured.Unstructured
+	rewrite        rewriter
+	// before is the instance as it was before a restore in place.
+	before []*unstructured.Unstructured
+}
+
+// load reads the backup's record and works out what is to be applied.
+func (r *Reconciler) load(ctx context.Context, restore *api.Restore) (*work, error) {
+	if restore.Status.Record == "" {
+		head, err := r.findRecord(ctx, restore)
+		if err != nil {
+			return nil, err
+		}
+		if err := allowed(head, restore.Namespace); err != nil {
+			return nil, err
+		}
+		restore.Status.Record, restore.Status.BackupUID = head.Secret, head.UID
+	}
+	record, err := r.Records.Get(ctx, restore.Status.Record)
+	if errors.Is(err, catalog.ErrNotFound) {
+		return nil, reason.Refuse(api.ReasonBackupNotFound, "the record %s of backup %s/%s is gone: was the backup deleted?", restore.Status.Record, restore.Spec.Source.Namespace, restore.Spec.Source.Name)
+	} else if err != nil {
+		return nil, err
+	}
+	w := &work{restore: restore, record: record}
+	if w.source, err = decode(record.Objects); err != nil {
+		return nil, fmt.Errorf("record of %s/%s: %w", record.Namespace, record.Name, err)
+	}
+	w.rewrite = newRewriter(record.Namespace, restore.Namespace, w.source)
+	if restore.Spec.InPlace == nil {
+		w.target = restored(restore, w.source, w.rewrite)
+		return w, nil
+	}
+	if w.before, err = r.loadBefore(ctx, restore); err != nil {
+		return nil, err
+	}
+	w.target = backInPlace(restore, w.source, w.before)
+	return w, nil
+}
+
+func (w *work) summary() string {
+	v := w.restore.Status.Verification
+	if v == nil {
+		return "done"
+	}
+	return fmt.Sprintf("verified (%s): %d databases, %d shards, %d documents", v.Level, v.Databases, v.Shards, v.Documents)
+}
+
+// check refuses what is dangerous, before anything is made, and writes the plan.
+func (r *Reconciler) check(ctx context.Context, w *work) error {
+	restore := w.restore
+	restore.Status.Volumes, restore.Status.Plan = nil, nil
+	for _, node := range w.record.Nodes {
+		restore.Status.Volumes = append(restore.Status.Volumes, api.RestoredVolume{Node: node.Service, Claim: node.Claim})
+	}
+	if err := r.preflight(ctx, w); err != nil {
+		return err
+	}
+	restore.Status.CutTime = &metav1.MicroTime{Time: w.record.CutTime}
+	plan := &api.Plan{Warnings: w.warnings()}
+	for _, s := range stepsOf(restore.Spec) {
+		if s.plan != nil {
+			plan.Steps = append(plan.Steps, api.PlanStep{Phase: s.phase, Actions: s.plan(w)})
+		}
+	}
+	restore.Status.Plan = plan
+	if restore.Spec.PlanOnly {
+		r.enter(restore, api.PhasePlanned, "planned; set spec.planOnly to false to go on")
+	}
+	return nil
+}
+
+// volumes closes the namespace of a clone, then fills it: claims, each prepared
+// before CouchDB sees it.
+func (r *Reconciler) volumes(ctx context.Context, w *work) error {
+	if w.restore.Spec.InPlace == nil {
+		if err := r.create(ctx, w.restore, isolation(w.restore, r.Records.Namespace)); err != nil {
+			return err
+		}
+	}
+	if err := oneTurn(ctx, func(ctx context.Context) error { return r.makeVolumes(ctx, w) }); err != nil {
+		return err
+	}
+	return r.dropImports(ctx, w.restore)
+}
+
+// applyAll applies everything of a clone but its pods and ingress.
+func (r *Reconciler) applyAll(ctx context.Context, w *work) error {
+	return r.applyObjects(ctx, w.restore, w.target, false)
+}
