@@ -36,7 +36,9 @@ const (
 	productName  = "cht-backup"
 )
 
-func beforeName(restore *api.Restore) string { return fmt.Sprintf("cht-restore-%.8s-before", restore.UID) }
+func beforeName(restore *api.Restore) string {
+	return fmt.Sprintf("cht-restore-%.8s-before", restore.UID)
+}
 
 var claimKind = schema.GroupVersionKind{Version: "v1", Kind: "PersistentVolumeClaim"}
 

@@ -121,7 +121,9 @@ func (w *work) warnings() []string {
 		}
 	}
 	for _, now := range w.before {
-		if isWorkload(now) && !slices.ContainsFunc(w.source, func(o *unstructured.Unstructured) bool { return o.GetKind() == now.GetKind() && o.GetName() == now.GetName() }) {
+		if isWorkload(now) && !slices.ContainsFunc(w.source, func(o *unstructured.Unstructured) bool {
+			return o.GetKind() == now.GetKind() && o.GetName() == now.GetName()
+		}) {
 			warnings = append(warnings, fmt.Sprintf("%s %s is not in the backup; it is stopped and started again as it is", strings.ToLower(now.GetKind()), now.GetName()))
 		}
 	}

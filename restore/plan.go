@@ -120,7 +120,9 @@ func planSwapping(w *work) []string {
 func planPutBack(w *work) []string {
 	var lines []string
 	for _, o := range w.target {
-		now := slices.IndexFunc(w.before, func(b *unstructured.Unstructured) bool { return b.GetKind() == o.GetKind() && b.GetName() == o.GetName() })
+		now := slices.IndexFunc(w.before, func(b *unstructured.Unstructured) bool {
+			return b.GetKind() == o.GetKind() && b.GetName() == o.GetName()
+		})
 		switch {
 		case isWorkload(o) && now < 0:
 			lines = append(lines, fmt.Sprintf("create %s %s at 0 replicas, with %s", o.GetKind(), o.GetName(), imageList(o)))

@@ -195,4 +195,3 @@ func (r *Reconciler) replaceSecretData(ctx context.Context, o *unstructured.Unst
 	}
 	return nil
 }
-
