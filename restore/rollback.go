@@ -106,6 +106,9 @@ func (r *Reconciler) returnVolume(ctx context.Context, restore *api.Restore, cla
 		return "", nil
 	}
 	if restore.Status.Served {
+		if err := r.setAside(ctx, restore, v.Volume, v.Claim); err != nil {
+			return "", err
+		}
 		return fmt.Sprintf("volume %s of %s was in use when the restore failed, and is kept: what was written meanwhile is on it alone", v.Volume, v.Node), nil
 	}
 	return "", r.discard(ctx, restore, v.Volume)

@@ -33,7 +33,7 @@ func (r *Reconciler) swapping(ctx context.Context, w *work) error {
 	return oneTurn(ctx, func(ctx context.Context) error {
 		for i := range w.restore.Status.Volumes {
 			v := &w.restore.Status.Volumes[i]
-			if err := r.setAside(ctx, w.restore, v); err != nil {
+			if err := r.setAside(ctx, w.restore, v.SetAside, v.Claim); err != nil {
 				return err
 			}
 			if err := r.retain(ctx, v.Volume, nil); err != nil {
@@ -54,12 +54,12 @@ func (r *Reconciler) swapping(ctx context.Context, w *work) error {
 	})
 }
 
-// setAside keeps the volume of before from being deleted with its claim, and
-// says on it where it comes from.
-func (r *Reconciler) setAside(ctx context.Context, restore *api.Restore, v *api.RestoredVolume) error {
-	return r.retain(ctx, v.SetAside, func(o *metav1.ObjectMeta) {
+// setAside keeps a volume from being deleted with its claim, and says on it where
+// it comes from.
+func (r *Reconciler) setAside(ctx context.Context, restore *api.Restore, volume, claim string) error {
+	return r.retain(ctx, volume, func(o *metav1.ObjectMeta) {
 		metav1.SetMetaDataLabel(o, api.SetAsideLabel, string(restore.UID))
-		metav1.SetMetaDataAnnotation(o, api.SetAsideClaimAnnotation, restore.Namespace+"/"+v.Claim)
+		metav1.SetMetaDataAnnotation(o, api.SetAsideClaimAnnotation, restore.Namespace+"/"+claim)
 	})
 }
 

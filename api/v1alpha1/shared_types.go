@@ -179,8 +179,6 @@ const (
 	ReasonExpired             = "Expired"
 	ReasonSafetyBackupFailed  = "SafetyBackupFailed"
 	ReasonTopologyMismatch    = "TopologyMismatch"
-	ReasonStopFailed          = "StopFailed"
-	ReasonSwapFailed          = "SwapFailed"
 	ReasonNodeUnavailable     = "NodeUnavailable"
 	ReasonIngressClassMissing = "IngressClassMissing"
 	ReasonClaimTooSmall       = "ClaimTooSmall"

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/rand"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -150,6 +151,14 @@ func state(phase api.Phase, conditions []metav1.Condition) string {
 	return strings.Join(parts, ", ")
 }
 
+// Message is that of the Ready condition, with its reason.
+func Message(conditions []metav1.Condition) string {
+	if ready := meta.FindStatusCondition(conditions, api.ConditionReady); ready != nil {
+		return ready.Reason + ": " + ready.Message
+	}
+	return "no condition Ready"
+}
+
 // Reason is that of the Ready condition.
 func Reason(conditions []metav1.Condition) string {
 	if ready := meta.FindStatusCondition(conditions, api.ConditionReady); ready != nil {
@@ -164,19 +173,46 @@ func Reason(conditions []metav1.Condition) string {
 // ackLatency, readyLatency.
 func (c *Cluster) SnapshotClass(t testing.TB, parameters map[string]string) string {
 	t.Helper()
+	return c.snapshotClass(t, parameters, nil)
+}
+
+// DefaultSnapshotClass is SnapshotClass, and the class is the default one until
+// the test ends.
+func (c *Cluster) DefaultSnapshotClass(t testing.TB, parameters map[string]string) {
+	t.Helper()
+	usual := c.defaultClass(t)
+	set := func(ctx context.Context, value string) {
+		patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, isDefault, value)
+		if err := c.Client.Patch(ctx, usual.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(patch))); err != nil {
+			t.Errorf("make snapshot class %s default: %s: %v", usual.Name, value, err)
+		}
+	}
+	c.snapshotClass(t, parameters, map[string]string{isDefault: "true"})
+	t.Cleanup(func() { set(context.Background(), "true") })
+	set(t.Context(), "false")
+}
+
+const isDefault = "snapshot.storage.kubernetes.io/is-default-class"
+
+func (c *Cluster) defaultClass(t testing.TB) *snapv1.VolumeSnapshotClass {
+	t.Helper()
 	var classes snapv1.VolumeSnapshotClassList
 	if err := c.Client.List(t.Context(), &classes); err != nil {
 		t.Fatalf("list snapshot classes: %v", err)
 	}
-	class := &snapv1.VolumeSnapshotClass{ObjectMeta: metav1.ObjectMeta{Name: "e2e-" + rand.String(6)}, DeletionPolicy: snapv1.VolumeSnapshotContentDelete, Parameters: parameters}
-	for _, one := range classes.Items {
-		if one.Annotations["snapshot.storage.kubernetes.io/is-default-class"] == "true" {
-			class.Driver = one.Driver
+	for i := range classes.Items {
+		if classes.Items[i].Annotations[isDefault] == "true" {
+			return &classes.Items[i]
 		}
 	}
-	if class.Driver == "" {
-		t.Fatal("the cluster has no default snapshot class whose driver could be taken")
-	}
+	t.Fatal("the cluster has no default snapshot class whose driver could be taken")
+	return nil
+}
+
+func (c *Cluster) snapshotClass(t testing.TB, parameters, annotations map[string]string) string {
+	t.Helper()
+	class := &snapv1.VolumeSnapshotClass{ObjectMeta: metav1.ObjectMeta{Name: "e2e-" + rand.String(6), Annotations: annotations},
+		Driver: c.defaultClass(t).Driver, DeletionPolicy: snapv1.VolumeSnapshotContentDelete, Parameters: parameters}
 	if err := c.Client.Create(t.Context(), class); err != nil {
 		t.Fatalf("create snapshot class: %v", err)
 	}
