@@ -20,6 +20,9 @@ import (
 // missing one.
 func (r *Reconciler) startCouchDB(ctx context.Context, w *work) error {
 	restore, record := w.restore, w.record
+	if err := r.dropRotation(ctx, w); err != nil { // it is on the volumes and in the CHT's Secret now
+		return err
+	}
 	if err := r.scale(ctx, w.target, cht.IsCouchDB, true); err != nil {
 		return err
 	}
@@ -40,7 +43,9 @@ func (r *Reconciler) startCouchDB(ctx context.Context, w *work) error {
 	if err != nil {
 		return err
 	}
-	restore.Status.Notes = plan.Notes
+	for _, text := range plan.Notes {
+		note(restore, text)
+	}
 	if len(plan.Missing) > 0 {
 		v := api.Verification{Shards: int32(plan.Shards), Databases: int32(len(plan.Maps)), Problems: plan.Missing} //nolint:gosec // far below
 		_ = judge(&v)

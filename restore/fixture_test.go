@@ -2,10 +2,12 @@ package restore
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
 	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
+	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -44,6 +46,10 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
+	}
+	// Without a node no restore begins.
+	if !slices.ContainsFunc(objects, func(o client.Object) bool { _, node := o.(*corev1.Node); return node }) {
+		objects = append(slices.Clone(objects), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "worker-1", Labels: map[string]string{corev1.LabelHostname: "worker-1"}}})
 	}
 	c := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&api.Backup{}, &api.Restore{}).WithObjects(objects...).Build()
 	b := &bench{t: t, now: epoch}
@@ -115,7 +121,7 @@ func (b *bench) put(uid types.UID, allowed ...string) {
 }
 
 func gp3() *storagev1.StorageClass {
-	return &storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "gp3"}}
+	return &storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "gp3"}, Provisioner: "d"}
 }
 
 // reconcile runs one turn and gives what is stored then; nil when it is gone.

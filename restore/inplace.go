@@ -102,6 +102,10 @@ func sameSelectors(source, before []*unstructured.Unstructured) error {
 
 // warnings are what somebody should weigh before a restore begins.
 func (w *work) warnings() []string {
+	return slices.Concat(w.inPlaceWarnings(), w.remapWarnings(), w.cautions)
+}
+
+func (w *work) inPlaceWarnings() []string {
 	if w.restore.Spec.InPlace == nil {
 		return nil
 	}
@@ -109,9 +113,9 @@ func (w *work) warnings() []string {
 	if w.restore.Spec.InPlace.SafetyBackup == api.SafetyBackupSkip {
 		warnings = append(warnings, "no safety backup is taken: the volumes set aside are the only copy of the present state")
 	}
-	for _, was := range w.source {
+	for _, was := range w.target { // as remapped: an image from another registry is none of the backup's
 		for _, now := range w.before {
-			if !isWorkload(was) || now.GetKind() != was.GetKind() || now.GetName() != was.GetName() {
+			if !isWorkload(was) || !w.has(was) || now.GetKind() != was.GetKind() || now.GetName() != was.GetName() {
 				continue
 			}
 			warnings = append(warnings, imageWarnings(was, now)...)

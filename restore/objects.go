@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/restore/remap"
 	"github.com/medic/cht-backup/snapshot/cht"
 	"github.com/medic/cht-backup/snapshot/reason"
 )
@@ -46,30 +47,41 @@ func component(o *unstructured.Unstructured) string {
 	return service
 }
 
-// restored gives the objects to apply, in order: rewritten, marked as this
-// restore's, and every workload at 0. An ingress only when the instance goes
-// live: its host is the source's.
+// restored gives the objects to apply, in order: rewritten, remapped, marked as
+// this restore's, and every workload at 0. An ingress only when the instance goes
+// live, or has a host of its own: otherwise its host is the source's.
 func restored(restore *api.Restore, objects []*unstructured.Unstructured, rewrite rewriter) []*unstructured.Unstructured {
 	var out []*unstructured.Unstructured
-	for _, kind := range cht.ObjectKinds {
-		for _, o := range objects {
-			if o.GroupVersionKind() != kind || kind.Kind == "Ingress" && !restore.Spec.GoLive {
-				continue
-			}
-			o = rewrite.object(o)
-			l := o.GetLabels()
-			if l == nil {
-				l = map[string]string{}
-			}
-			l[api.RestoreUIDLabel] = string(restore.UID)
-			o.SetLabels(l)
-			if isWorkload(o) {
-				hold(o)
-			}
-			out = append(out, o)
+	for _, o := range remapped(restore, objects, rewrite).Objects {
+		if o.GetKind() == "Ingress" && !hasIngress(restore) {
+			continue
 		}
+		l := o.GetLabels()
+		if l == nil {
+			l = map[string]string{}
+		}
+		l[api.RestoreUIDLabel] = string(restore.UID)
+		o.SetLabels(l)
+		if isWorkload(o) {
+			hold(o)
+		}
+		out = append(out, o)
 	}
 	return out
+}
+
+// remapped gives the objects in the order in which they are applied, rewritten for
+// their namespace and changed as the restore's remap wants.
+func remapped(restore *api.Restore, objects []*unstructured.Unstructured, rewrite rewriter) remap.Result {
+	var ordered []*unstructured.Unstructured
+	for _, kind := range cht.ObjectKinds {
+		for _, o := range objects {
+			if o.GroupVersionKind() == kind {
+				ordered = append(ordered, rewrite.object(o))
+			}
+		}
+	}
+	return remap.Apply(restore.Spec.Remap, ordered)
 }
 
 // hold sets a workload to 0 and notes what it had.
@@ -150,7 +162,7 @@ func isolation(restore *api.Restore, controllerNamespace string) *networkingv1.N
 	udp, tcp, dns := corev1.ProtocolUDP, corev1.ProtocolTCP, intstr.FromInt32(53)
 	within := networkingv1.NetworkPolicyPeer{PodSelector: &metav1.LabelSelector{}}
 	return &networkingv1.NetworkPolicy{
-		ObjectMeta: metav1.ObjectMeta{Name: isolationName, Namespace: restore.Namespace, Labels: labels(restore, "")},
+		ObjectMeta: metav1.ObjectMeta{Name: isolationName, Namespace: restore.Namespace, Labels: marks(restore, "")},
 		Spec: networkingv1.NetworkPolicySpec{
 			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress},
 			Ingress: []networkingv1.NetworkPolicyIngressRule{

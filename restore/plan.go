@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/restore/remap"
 	"github.com/medic/cht-backup/snapshot/cht"
 )
 
@@ -18,6 +19,9 @@ func planVolumes(w *work) []string {
 	var lines []string
 	if w.restore.Spec.InPlace == nil {
 		lines = append(lines, fmt.Sprintf("create NetworkPolicy %s: nothing leaves namespace %s but DNS", isolationName, w.restore.Namespace))
+	}
+	if w.rotates() {
+		lines = append(lines, fmt.Sprintf("create Secret %s: a new admin password and cookie secret, deleted when they are on the volumes and in Secret %s", rotationName(w.restore), cht.CredentialsSecret))
 	}
 	for _, node := range w.volumes() {
 		c := claim(w.restore, node)
@@ -32,6 +36,7 @@ func planVolumes(w *work) []string {
 
 func planObjects(w *work) []string {
 	var lines []string
+	changes := w.changes()
 	for _, o := range w.target {
 		line := fmt.Sprintf("create %s %s", o.GetKind(), o.GetName())
 		if o.GetKind() == "Ingress" {
@@ -40,9 +45,37 @@ func planObjects(w *work) []string {
 		if isWorkload(o) {
 			line += " at 0 replicas, with " + imageList(o)
 		}
-		lines = append(lines, line)
+		lines = append(lines, line+changes.text(o))
 	}
 	return lines
+}
+
+// changes are what a remap changes, by object.
+type changes remap.Result
+
+func (w *work) changes() changes { return changes(remapped(w.restore, w.source, w.rewrite)) }
+
+// text tells the changes to one object, for the end of a line.
+func (c changes) text(o *unstructured.Unstructured) string {
+	if texts := remap.Result(c).Of(o); len(texts) > 0 {
+		return " (remapped: " + strings.Join(texts, "; ") + ")"
+	}
+	return ""
+}
+
+// remapWarnings are what a remap changes without having been asked in so many
+// words, or what it cannot do here.
+func (w *work) remapWarnings() []string {
+	given := w.restore.Spec.Remap
+	if given == nil {
+		return nil
+	}
+	result := remapped(w.restore, w.source, w.rewrite)
+	warnings := slices.Clone(result.Warnings)
+	if _, asked := given.Replicas["sentinel"]; asked && !w.starts("sentinel") {
+		warnings = append(warnings, "replicas of sentinel: this is a clone, whose Sentinel stays at 0")
+	}
+	return warnings
 }
 
 func imageList(o *unstructured.Unstructured) string {
@@ -63,15 +96,29 @@ func planVerifying(w *work) []string {
 
 func planStart(w *work) []string {
 	if !w.restore.Spec.GoLive {
-		return []string{
-			"prove with a pod that the namespace is isolated",
-			"start HAProxy and healthcheck; the API and the rest only if it is isolated; never Sentinel, and no ingress",
+		last := "never Sentinel, and no ingress"
+		if hasIngress(w.restore) {
+			last = "never Sentinel"
 		}
+		lines := []string{
+			"prove with a pod that the namespace is isolated",
+			"start HAProxy and healthcheck; the API and the rest only if it is isolated; " + last,
+		}
+		for _, policy := range doorways(w.restore, w.target) {
+			lines = append(lines, fmt.Sprintf("create NetworkPolicy %s: anything may come in to %s, for the ingress", policy.Name, policy.Spec.PodSelector.MatchLabels[cht.ServiceLabel]))
+		}
+		return append(lines, planIngresses(w)...)
 	}
 	lines := append([]string{fmt.Sprintf("delete NetworkPolicy %s", isolationName)}, scaled(w, func(c string) bool { return !cht.IsCouchDB(c) })...)
+	return append(lines, planIngresses(w)...)
+}
+
+func planIngresses(w *work) []string {
+	var lines []string
+	changes := w.changes()
 	for _, o := range w.target {
 		if o.GetKind() == "Ingress" {
-			lines = append(lines, fmt.Sprintf("create Ingress %s for %s", o.GetName(), strings.Join(ingressHosts(o), ", ")))
+			lines = append(lines, fmt.Sprintf("create Ingress %s for %s", o.GetName(), strings.Join(ingressHosts(o), ", "))+changes.text(o))
 		}
 	}
 	return lines
@@ -119,15 +166,18 @@ func planSwapping(w *work) []string {
 
 func planPutBack(w *work) []string {
 	var lines []string
+	changes := w.changes()
 	for _, o := range w.target {
 		now := slices.IndexFunc(w.before, func(b *unstructured.Unstructured) bool {
 			return b.GetKind() == o.GetKind() && b.GetName() == o.GetName()
 		})
 		switch {
 		case isWorkload(o) && now < 0:
-			lines = append(lines, fmt.Sprintf("create %s %s at 0 replicas, with %s", o.GetKind(), o.GetName(), imageList(o)))
+			lines = append(lines, fmt.Sprintf("create %s %s at 0 replicas, with %s", o.GetKind(), o.GetName(), imageList(o))+changes.text(o))
 		case isWorkload(o) && !sameTemplate(o, w.before[now]):
-			lines = append(lines, fmt.Sprintf("put %s %s back to the backup's template, with %s", o.GetKind(), o.GetName(), imageList(o)))
+			lines = append(lines, fmt.Sprintf("put %s %s back to the backup's template, with %s", o.GetKind(), o.GetName(), imageList(o))+changes.text(o))
+		case isCredentials(o) && w.rotates():
+			lines = append(lines, fmt.Sprintf("put the new password and cookie secret into Secret %s", o.GetName()))
 		case isCredentials(o) && now >= 0 && !sameData(o, w.before[now]):
 			lines = append(lines, fmt.Sprintf("put Secret %s back to the credentials of the backup, which are on its volumes", o.GetName()))
 		case !isWorkload(o) && !isCredentials(o):

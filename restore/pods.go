@@ -18,6 +18,8 @@ const (
 	rolePrepare = "prepare-volume"
 	roleProbe   = "probe-isolation"
 	volumePath  = "/volume"
+	// credentialsPath is where a prepare-volume pod finds new credentials.
+	credentialsPath = "/credentials"
 )
 
 // preparePod runs prepare-volume on one claim. It is root, since the files are
@@ -39,6 +41,9 @@ func (w *work) preparePod(node catalog.Node, image string) *corev1.Pod {
 	pod.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "volume", MountPath: volumePath}}
 	pod.Spec.Volumes = []corev1.Volume{{Name: "volume", VolumeSource: corev1.VolumeSource{
 		PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: node.Claim}}}}
+	if w.rotates() && node.ConfigOnVolume {
+		mountRotation(w.restore, &pod.Spec)
+	}
 	return pod
 }
 

@@ -9,7 +9,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -85,29 +84,13 @@ func (r *Reconciler) preflight(ctx context.Context, w *work) error {
 	if w.restore.Spec.Database != nil {
 		return r.preflightDatabase(ctx, w)
 	}
-	if err := r.storage(ctx, w); err != nil {
+	if err := r.fits(ctx, w); err != nil {
 		return err
 	}
 	if w.restore.Spec.InPlace != nil {
 		return r.preflightInPlace(ctx, w)
 	}
 	return r.preflightClone(ctx, w)
-}
-
-// storage refuses where the claims could not be filled.
-func (r *Reconciler) storage(ctx context.Context, w *work) error {
-	for _, node := range w.record.Nodes {
-		if node.StorageClass == "" {
-			continue
-		}
-		var class storagev1.StorageClass
-		if err := r.Client.Get(ctx, client.ObjectKey{Name: node.StorageClass}, &class); apierrors.IsNotFound(err) {
-			return reason.Refuse(api.ReasonStorageClassMissing, "storage class %s of claim %s does not exist in this cluster; create it for driver %s", node.StorageClass, node.Claim, node.Driver)
-		} else if err != nil {
-			return fmt.Errorf("get storage class %s: %w", node.StorageClass, err)
-		}
-	}
-	return nil
 }
 
 // preflightClone refuses unless the target is free of everything the restore
@@ -176,9 +159,9 @@ func (r *Reconciler) onlyOperation(ctx context.Context, restore *api.Restore) er
 	return nil
 }
 
-// ingressFree refuses to go live under a host that another ingress serves.
+// ingressFree refuses an ingress for a host that another one serves.
 func (r *Reconciler) ingressFree(ctx context.Context, restore *api.Restore, objects []*unstructured.Unstructured) error {
-	if !restore.Spec.GoLive {
+	if !hasIngress(restore) {
 		return nil
 	}
 	mine := map[string]bool{}
@@ -199,7 +182,7 @@ func (r *Reconciler) ingressFree(ctx context.Context, restore *api.Restore, obje
 	for _, other := range all.Items {
 		for _, rule := range other.Spec.Rules {
 			if mine[rule.Host] && other.Namespace != restore.Namespace {
-				return reason.Refuse(api.ReasonIngressConflict, "ingress %s/%s serves host %q, which the backup's ingress would serve too: is the source still running? Remove that ingress, or restore without going live",
+				return reason.Refuse(api.ReasonIngressConflict, "ingress %s/%s serves host %q, which the restored ingress would serve too: is the source still running? Remove that ingress, or give the restored one another host (--ingress-host)",
 					other.Namespace, other.Name, rule.Host)
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/restore/remap"
 	"github.com/medic/cht-backup/snapshot/cht"
 )
 
@@ -34,7 +35,9 @@ func backInPlace(restore *api.Restore, source, before []*unstructured.Unstructur
 		if isWorkload(o) {
 			k := key{o.GetKind(), o.GetName()}
 			if now := today[k]; now != nil {
-				holdAt(o, replicasOf(now))
+				if _, given := remap.Replicas(restore.Spec.Remap, component(o)); !given {
+					holdAt(o, replicasOf(now))
+				}
 				delete(today, k)
 			}
 			if cht.IsCouchDB(component(o)) {
@@ -55,6 +58,9 @@ func backInPlace(restore *api.Restore, source, before []*unstructured.Unstructur
 
 // putBack applies them, every workload at 0.
 func (r *Reconciler) putBack(ctx context.Context, w *work) error {
+	if err := r.rotated(ctx, w); err != nil {
+		return err
+	}
 	for _, o := range w.target {
 		switch {
 		case isWorkload(o):

@@ -47,7 +47,7 @@ func (r *Reconciler) startOnce(ctx context.Context, w *work) error {
 	if err != nil {
 		return err
 	}
-	restore.Status.Notes = append(restore.Status.Notes, "this is a clone: Sentinel stays at 0 and no ingress was made; restore with goLive to run it for real")
+	restore.Status.Notes = append(restore.Status.Notes, cloneNote(restore))
 	if !isolated {
 		restore.Status.Notes = append(restore.Status.Notes,
 			"this cluster's network plugin does not enforce NetworkPolicies: a probe pod reached the Kubernetes API from the clone. The CHT API, which sends messages itself, and everything else that could reach out stays at 0")
@@ -56,6 +56,9 @@ func (r *Reconciler) startOnce(ctx context.Context, w *work) error {
 		return inward[c] || isolated && !cht.IsCouchDB(c) && c != "sentinel"
 	}, true)
 	if err != nil {
+		return err
+	}
+	if err := r.openIngress(ctx, w); err != nil {
 		return err
 	}
 	return r.available(ctx, w)

@@ -88,6 +88,8 @@ type work struct {
 	rewrite        rewriter
 	// before is the instance as it was before a restore in place.
 	before []*unstructured.Unstructured
+	// cautions are what the checks found that somebody should weigh.
+	cautions []string
 }
 
 // load reads the backup's record and works out what is to be applied.
@@ -164,6 +166,9 @@ func (r *Reconciler) volumes(ctx context.Context, w *work) error {
 			return err
 		}
 	}
+	if err := r.makeRotation(ctx, w); err != nil {
+		return err
+	}
 	if err := oneTurn(ctx, func(ctx context.Context) error { return r.makeVolumes(ctx, w) }); err != nil {
 		return err
 	}
@@ -172,5 +177,8 @@ func (r *Reconciler) volumes(ctx context.Context, w *work) error {
 
 // applyAll applies everything of a clone but its pods and ingress.
 func (r *Reconciler) applyAll(ctx context.Context, w *work) error {
+	if err := r.rotated(ctx, w); err != nil {
+		return err
+	}
 	return r.applyObjects(ctx, w.restore, w.target, false)
 }

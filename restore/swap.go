@@ -39,7 +39,7 @@ func (r *Reconciler) swapping(ctx context.Context, w *work) error {
 			if err := r.retain(ctx, v.Volume, nil); err != nil {
 				return err
 			}
-			if err := r.moveClaim(ctx, w.restore, before[v.Claim], v.SetAside, v.Volume, labels(w.restore, v.Node)); err != nil {
+			if err := r.moveClaim(ctx, w.restore, before[v.Claim], v.SetAside, v.Volume, marks(w.restore, v.Node)); err != nil {
 				return err
 			}
 			if err := r.deleteClaim(ctx, w.restore.Namespace, temporary(w.restore, v.Claim), v.Volume); err != nil {

@@ -3,6 +3,7 @@ package restore
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
@@ -13,6 +14,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/restore/prepare"
+	"github.com/medic/cht-backup/restore/remap"
 	"github.com/medic/cht-backup/snapshot/await"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/reason"
@@ -26,6 +29,14 @@ func labels(restore *api.Restore, node string) map[string]string {
 	return l
 }
 
+// marks are the labels of what a restore makes: its own, and those that its remap
+// adds to every object.
+func marks(restore *api.Restore, node string) map[string]string {
+	l := remap.Labels(restore.Spec.Remap, nil)
+	maps.Copy(l, labels(restore, node))
+	return l
+}
+
 func importName(restore *api.Restore, node string) string {
 	return fmt.Sprintf("cht-restore-%.8s-%s", restore.UID, node)
 }
@@ -36,7 +47,7 @@ func importName(restore *api.Restore, node string) string {
 func content(restore *api.Restore, node catalog.Node) *snapv1.VolumeSnapshotContent {
 	name := importName(restore, node.Service)
 	return &snapv1.VolumeSnapshotContent{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels(restore, node.Service)},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: marks(restore, node.Service)},
 		Spec: snapv1.VolumeSnapshotContentSpec{
 			Driver: node.Driver, DeletionPolicy: snapv1.VolumeSnapshotContentRetain,
 			Source:            snapv1.VolumeSnapshotContentSource{SnapshotHandle: &node.SnapshotHandle},
@@ -48,21 +59,23 @@ func content(restore *api.Restore, node catalog.Node) *snapv1.VolumeSnapshotCont
 func snapshotOf(restore *api.Restore, node catalog.Node) *snapv1.VolumeSnapshot {
 	name := importName(restore, node.Service)
 	return &snapv1.VolumeSnapshot{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: restore.Namespace, Labels: labels(restore, node.Service)},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: restore.Namespace, Labels: marks(restore, node.Service)},
 		Spec:       snapv1.VolumeSnapshotSpec{Source: snapv1.VolumeSnapshotSource{VolumeSnapshotContentName: &name}},
 	}
 }
 
 // claim is made under the source's name, so that the workloads fit. It is as
-// large as the source's volume, and at least what the snapshot needs.
+// large as the source's volume, and at least what the snapshot needs, if its size
+// is not remapped.
 func claim(restore *api.Restore, node catalog.Node) *corev1.PersistentVolumeClaim {
 	group := snapv1.GroupName
+	with := remap.Claim{StorageClass: node.StorageClass, Bytes: max(node.CapacityBytes, node.RestoreBytes)}.Remapped(restore.Spec.Remap)
 	c := &corev1.PersistentVolumeClaim{
-		ObjectMeta: metav1.ObjectMeta{Name: node.Claim, Namespace: restore.Namespace, Labels: labels(restore, node.Service)},
+		ObjectMeta: metav1.ObjectMeta{Name: node.Claim, Namespace: restore.Namespace, Labels: marks(restore, node.Service)},
 		Spec: corev1.PersistentVolumeClaimSpec{
 			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
 			Resources: corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{
-				corev1.ResourceStorage: *resource.NewQuantity(max(node.CapacityBytes, node.RestoreBytes), resource.BinarySI)}},
+				corev1.ResourceStorage: *resource.NewQuantity(with.Bytes, resource.BinarySI)}},
 			DataSource: &corev1.TypedLocalObjectReference{APIGroup: &group, Kind: "VolumeSnapshot", Name: importName(restore, node.Service)},
 		},
 	}
@@ -71,8 +84,8 @@ func claim(restore *api.Restore, node catalog.Node) *corev1.PersistentVolumeClai
 			c.Labels[k] = v
 		}
 	}
-	if node.StorageClass != "" {
-		c.Spec.StorageClassName = &node.StorageClass
+	if with.StorageClass != "" {
+		c.Spec.StorageClassName = &with.StorageClass
 	}
 	return c
 }
@@ -91,7 +104,9 @@ func (r *Reconciler) makeVolumes(ctx context.Context, w *work) error {
 		}
 	}
 	var pods corev1.PodList
+	var admins []string
 	err := await.List(ctx, r.Client, &pods, func() (string, error) {
+		admins = nil
 		if len(pods.Items) < len(nodes) {
 			return "prepare-volume pods", nil
 		}
@@ -101,6 +116,7 @@ func (r *Reconciler) makeVolumes(ctx context.Context, w *work) error {
 			switch pod.Status.Phase {
 			case corev1.PodSucceeded:
 				v.Bound, v.Prepared = true, true
+				admins = append(admins, prepare.ParseResult(terminationMessage(pod)).OtherAdmins...)
 			case corev1.PodFailed:
 				return "", reason.Refuse(api.ReasonPrepareFailed, "%s: prepare-volume failed on claim %s: %s", v.Node, v.Claim, terminationMessage(pod))
 			default:
@@ -112,6 +128,7 @@ func (r *Reconciler) makeVolumes(ctx context.Context, w *work) error {
 	if err != nil {
 		return err
 	}
+	otherAdmins(restore, admins)
 	for _, node := range nodes {
 		var claim corev1.PersistentVolumeClaim
 		if err := r.Client.Get(ctx, client.ObjectKey{Namespace: restore.Namespace, Name: node.Claim}, &claim); err != nil {

@@ -13,6 +13,7 @@ type Remap struct {
 	// +kubebuilder:validation:MaxLength=253
 	StorageClassName string `json:"storageClassName,omitempty"`
 	// ClaimSize of every claim; at least what the snapshot needs.
+	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).isGreaterThan(quantity('0'))",message="claimSize must be more than 0"
 	ClaimSize *resource.Quantity `json:"claimSize,omitempty"`
 	// Zone that CouchDB and its volumes are put in (topology.kubernetes.io/zone).
 	// +kubebuilder:validation:MinLength=1
@@ -55,6 +56,7 @@ type LabelValue string
 type Replicas int32
 
 // IngressRemap changes the CHT's ingress.
+// +kubebuilder:validation:XValidation:rule="has(self.host) || has(self.className)",message="an ingress remap names a host, a className, or both"
 type IngressRemap struct {
 	// Host in the place of the backup's, in rules and TLS.
 	// +kubebuilder:validation:MinLength=1

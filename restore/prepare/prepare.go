@@ -2,12 +2,14 @@
 // CouchDB ever sees it. It runs as `cht-backup prepare-volume` in a pod that
 // mounts one volume and has no network use.
 // In: where data and configuration lie on the volume. Out: what was changed.
-// It removes what would make a copy join its source, and nothing else.
+// It removes what would make a copy join its source, puts new credentials in where
+// they are wanted, and does nothing else.
 package prepare
 
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -24,14 +26,33 @@ type Options struct {
 	// Cluster says that the node is one of several: its lists of members and of
 	// shard maps name the source, and are removed.
 	Cluster bool
+	// Credentials to put in the place of those in Config; nil keeps them.
+	Credentials *Credentials
 }
 
 // Result tells what was done.
 type Result struct {
 	// Removed files and settings, in words.
 	Removed []string `json:"removed,omitempty"`
+	// Rotated files, in words.
+	Rotated []string `json:"rotated,omitempty"`
+	// OtherAdmins are the names of those whose passwords a rotation left alone.
+	OtherAdmins []string `json:"otherAdmins,omitempty"`
 	// Shards is the number of shard files found.
 	Shards int `json:"shards"`
+}
+
+// mostAdmins bounds how many names a result tells: it has to fit into a pod's
+// termination message of 4 KiB.
+const mostAdmins = 30
+
+// ParseResult reads a result as the pod left it; what is none is empty.
+func ParseResult(text string) Result {
+	var r Result
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		return Result{}
+	}
+	return r
 }
 
 // memberFiles hold who is in the cluster and where shards lie. A copy that
@@ -71,6 +92,13 @@ func Volume(o Options) (Result, error) {
 				result.Removed = append(result.Removed, "maintenance_mode in "+filepath.Base(file))
 			}
 		}
+	}
+	if o.Config != "" && o.Credentials != nil {
+		var err error
+		if result.Rotated, result.OtherAdmins, err = rotate(o.Config, *o.Credentials); err != nil {
+			return result, fmt.Errorf("put new credentials into %s: %w", o.Config, err)
+		}
+		result.OtherAdmins = result.OtherAdmins[:min(len(result.OtherAdmins), mostAdmins)]
 	}
 	shards, err := filepath.Glob(filepath.Join(o.Data, "shards", "*"))
 	if err != nil {
@@ -137,6 +165,27 @@ func replace(file string, content []byte) error {
 	_, err = fresh.Write(content)
 	err = errors.Join(err, fresh.Chmod(old.Mode()), chownLike(fresh, old), fresh.Sync(), fresh.Close())
 	if err != nil {
+		return fmt.Errorf("write %s: %w", file, err)
+	}
+	if err := os.Rename(fresh.Name(), file); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(file))
+}
+
+// create makes a file at once, with its directory's owner.
+func create(file string, content []byte) error {
+	dir, err := os.Stat(filepath.Dir(file))
+	if err != nil {
+		return err
+	}
+	fresh, err := os.CreateTemp(filepath.Dir(file), ".cht-prepare-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(fresh.Name()) }() // gone already when all went well
+	_, err = fresh.Write(content)
+	if err = errors.Join(err, fresh.Chmod(0o644), chownLike(fresh, dir), fresh.Sync(), fresh.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", file, err)
 	}
 	if err := os.Rename(fresh.Name(), file); err != nil {

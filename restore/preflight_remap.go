@@ -1,0 +1,210 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	networkingv1 "k8s.io/api/networking/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/restore/remap"
+	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/reason"
+)
+
+// pageSize bounds one page of a list call.
+const pageSize = 500
+
+// defaultClassAnnotation marks the storage class that claims without one get.
+const defaultClassAnnotation = "storageclass.kubernetes.io/is-default-class"
+
+// fits refuses unless the backup, as remapped, can be brought up in this cluster:
+// claims that can be filled, nodes that the pods may run on, the ingress' class.
+func (r *Reconciler) fits(ctx context.Context, w *work) error {
+	if err := remapValid(w); err != nil {
+		return err
+	}
+	if err := r.storage(ctx, w); err != nil {
+		return err
+	}
+	if err := r.placed(ctx, w); err != nil {
+		return err
+	}
+	if err := preflightRotation(w); err != nil {
+		return err
+	}
+	return r.ingressClass(ctx, w)
+}
+
+// remapValid refuses a remap that no API server would take, or that names what
+// the backup does not have.
+func remapValid(w *work) error {
+	given := w.restore.Spec.Remap
+	if given == nil {
+		return nil
+	}
+	if problems := remap.Invalid(given); len(problems) > 0 {
+		return reason.Refuse(api.ReasonRemapInvalid, "spec.remap: %s; correct it in another restore", strings.Join(problems, ". "))
+	}
+	if in := given.Ingress; in != nil {
+		switch {
+		case w.restore.Spec.InPlace != nil:
+			return reason.Refuse(api.ReasonRemapInvalid, "spec.remap.ingress: in place the ingress stays as it is; leave it out, and change the ingress itself")
+		case !hasIngress(w.restore):
+			return reason.Refuse(api.ReasonRemapInvalid, "spec.remap.ingress: a clone gets an ingress only with a host of its own; give ingress.host too (--ingress-host), or leave the class out")
+		}
+	}
+	if unmatched := remapped(w.restore, w.source, w.rewrite).Unmatched; len(unmatched) > 0 {
+		return reason.Refuse(api.ReasonRemapInvalid, "spec.remap fits nothing in backup %s/%s: %s; correct it in another restore", w.record.Namespace, w.record.Name, strings.Join(unmatched, ". "))
+	}
+	return nil
+}
+
+// storage refuses where the claims could not be filled.
+func (r *Reconciler) storage(ctx context.Context, w *work) error {
+	var classes []storagev1.StorageClass
+	var page storagev1.StorageClassList
+	if err := r.eachPage(ctx, &page, func() { classes = append(classes, page.Items...) }); err != nil {
+		return fmt.Errorf("list storage classes: %w", err)
+	}
+	given := w.restore.Spec.Remap
+	for _, node := range w.record.Nodes {
+		with := remap.Claim{StorageClass: node.StorageClass, Bytes: max(node.CapacityBytes, node.RestoreBytes)}.Remapped(given)
+		class, err := classFor(node, with.StorageClass, given != nil && given.StorageClassName != "", classes)
+		if err != nil {
+			return err
+		}
+		least := node.RestoreBytes
+		if least == 0 {
+			least = node.CapacityBytes // the storage did not say what the snapshot needs
+		}
+		if with.Bytes < least {
+			return reason.Refuse(api.ReasonClaimTooSmall, "claim %s would have %s (spec.remap.claimSize), but its snapshot needs %s; set --claim-size to that or more",
+				node.Claim, quantity(with.Bytes), quantity(least))
+		}
+		if given != nil && given.Zone != "" && len(class.AllowedTopologies) == 0 && (class.VolumeBindingMode == nil || *class.VolumeBindingMode == storagev1.VolumeBindingImmediate) {
+			w.caution("storage class %s makes the volume of claim %s at once, perhaps in another zone than %s, where no pod could use it; a class that waits for its first consumer puts it there (--storage-class)",
+				class.Name, node.Claim, given.Zone)
+		}
+	}
+	return nil
+}
+
+func quantity(bytes int64) string { return resource.NewQuantity(bytes, resource.BinarySI).String() }
+
+// classFor gives the storage class that a claim is made with. Only one of the
+// snapshot's own driver can fill it: with any other the claim never binds.
+func classFor(node catalog.Node, name string, asked bool, classes []storagev1.StorageClass) (storagev1.StorageClass, error) {
+	var of []string
+	for _, c := range classes {
+		if c.Provisioner == node.Driver {
+			of = append(of, c.Name)
+		}
+	}
+	next := fmt.Sprintf("name a class of that driver with --storage-class (spec.remap.storageClassName); there are: %s", joined(of))
+	if len(of) == 0 {
+		next = fmt.Sprintf("this cluster has no storage class of driver %s; install the driver and create one", node.Driver)
+	}
+	if name == "" {
+		class := defaultClass(classes)
+		switch {
+		case class == nil:
+			return storagev1.StorageClass{}, reason.Refuse(api.ReasonStorageClassMissing,
+				"claim %s had no storage class (its volume was made by hand), and this cluster has no default one; its snapshot is of driver %s: %s", node.Claim, node.Driver, next)
+		case class.Provisioner != node.Driver:
+			return *class, reason.Refuse(api.ReasonStorageClassMissing,
+				"claim %s had no storage class (its volume was made by hand), and the default class %s is of %s, which cannot read a snapshot of driver %s: %s", node.Claim, class.Name, class.Provisioner, node.Driver, next)
+		}
+		return *class, nil
+	}
+	i := slices.IndexFunc(classes, func(c storagev1.StorageClass) bool { return c.Name == name })
+	switch {
+	case i < 0 && asked:
+		return storagev1.StorageClass{}, reason.Refuse(api.ReasonStorageClassMissing, "storage class %s (spec.remap.storageClassName) does not exist in this cluster; the snapshot of %s is of driver %s: %s", name, node.Service, node.Driver, next)
+	case i < 0:
+		return storagev1.StorageClass{}, reason.Refuse(api.ReasonStorageClassMissing, "storage class %s of claim %s does not exist in this cluster; create it for driver %s, or %s", name, node.Claim, node.Driver, next)
+	case classes[i].Provisioner != node.Driver && asked:
+		return classes[i], reason.Refuse(api.ReasonRemapInvalid, "storage class %s (spec.remap.storageClassName) is of %s, which cannot read the snapshot of %s, of driver %s: %s", name, classes[i].Provisioner, node.Service, node.Driver, next)
+	case classes[i].Provisioner != node.Driver:
+		return classes[i], reason.Refuse(api.ReasonStorageClassMissing, "storage class %s of claim %s is of %s in this cluster, which cannot read its snapshot, of driver %s: %s", name, node.Claim, classes[i].Provisioner, node.Driver, next)
+	}
+	return classes[i], nil
+}
+
+// defaultClass is the one that the API server would take: of several the newest.
+func defaultClass(classes []storagev1.StorageClass) *storagev1.StorageClass {
+	var found *storagev1.StorageClass
+	for i := range classes {
+		c := &classes[i]
+		if c.Annotations[defaultClassAnnotation] == "true" && (found == nil || found.CreationTimestamp.Before(&c.CreationTimestamp)) {
+			found = c
+		}
+	}
+	return found
+}
+
+func joined(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+// ingressClass refuses an ingress that nobody would serve.
+func (r *Reconciler) ingressClass(ctx context.Context, w *work) error {
+	for _, o := range w.target {
+		if o.GetKind() != "Ingress" {
+			continue
+		}
+		name, _, _ := unstructured.NestedString(o.Object, "spec", "ingressClassName")
+		old := o.GetAnnotations()[remap.OldClassAnnotation]
+		if name == "" && (old == "" || w.restore.Spec.Remap == nil || w.restore.Spec.Remap.Ingress == nil || w.restore.Spec.Remap.Ingress.ClassName == "") {
+			continue // whoever reads the annotation may need no IngressClass
+		}
+		var classes networkingv1.IngressClassList
+		var have []string
+		if err := r.eachPage(ctx, &classes, func() {
+			for _, c := range classes.Items {
+				have = append(have, c.Name)
+			}
+		}); err != nil {
+			return fmt.Errorf("list ingress classes: %w", err)
+		}
+		switch {
+		case name != "" && !slices.Contains(have, name):
+			return reason.Refuse(api.ReasonIngressClassMissing, "Ingress %s is of class %s, which this cluster does not have: nobody would serve it. Name one with --ingress-class (spec.remap.ingress.className); there are: %s",
+				o.GetName(), name, joined(have))
+		case name == "" && !slices.Contains(have, old):
+			w.caution("Ingress %s names its class %s in the annotation %s; this cluster has no IngressClass of that name, which may be well or a typo", o.GetName(), old, remap.OldClassAnnotation)
+		}
+	}
+	return nil
+}
+
+// eachPage lists page by page and calls add after each.
+func (r *Reconciler) eachPage(ctx context.Context, list client.ObjectList, add func(), opts ...client.ListOption) error {
+	token := ""
+	for {
+		if err := r.Client.List(ctx, list, append(opts, client.Limit(pageSize), client.Continue(token))...); err != nil {
+			return err
+		}
+		add()
+		if token = list.GetContinue(); token == "" {
+			return nil
+		}
+	}
+}
+
+// caution adds a warning to the plan.
+func (w *work) caution(format string, args ...any) {
+	if text := fmt.Sprintf(format, args...); !slices.Contains(w.cautions, text) {
+		w.cautions = append(w.cautions, text)
+	}
+}
