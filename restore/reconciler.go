@@ -112,7 +112,7 @@ func (r *Reconciler) whileWanted(ctx context.Context, restore *api.Restore) (con
 // verification, which may read all there is.
 func limit(restore *api.Restore) time.Duration {
 	switch restore.Status.Phase {
-	case api.PhaseSafetyBackup, api.PhaseVerifying, api.PhaseScratch, api.PhaseReplicating, api.PhaseReplacing:
+	case api.PhaseSafetyBackup, api.PhaseVerifying, api.PhaseScratch, api.PhaseReplicating, api.PhaseReplacing, api.PhaseExpiring:
 		return max(restore.Spec.StepTimeout.Duration, unhurried)
 	}
 	return restore.Spec.StepTimeout.Duration
@@ -142,6 +142,8 @@ func (r *Reconciler) step(ctx context.Context, restore *api.Restore) error {
 		return r.accept(ctx, restore)
 	case phase == api.PhaseRollingBack:
 		return r.rollBack(ctx, restore)
+	case phase == api.PhaseExpiring:
+		return r.expiring(ctx, restore)
 	case restore.Spec.Abort:
 		return reason.Refuse(api.ReasonAborted, "aborted while %s, as asked by spec.abort", phase)
 	case phase == api.PhasePlanned:
@@ -215,6 +217,9 @@ func (r *Reconciler) failed(ctx context.Context, restore *api.Restore, err error
 	case phase == api.PhaseRollingBack: // tried until it is done: a half is the one thing that must not be
 		r.progress(restore, err.Error())
 		return nil
+	case phase == api.PhaseExpiring: // likewise: protected data must not stay, unseen
+		r.progress(restore, err.Error())
+		return err
 	case restore.Spec.InPlace != nil && touches(phase):
 		restore.Status.PendingReason, restore.Status.PendingMessage = e.Reason, status.Clip(err.Error())
 		r.enter(restore, api.PhaseRollingBack, "returning to the volumes and replicas of before, since: "+err.Error())

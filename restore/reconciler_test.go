@@ -140,6 +140,7 @@ func TestRemove(t *testing.T) {
 	} {
 		t.Run("phase "+string(tt.phase), func(t *testing.T) {
 			mine, theirs := made()
+			mine = append(mine, volume("pv-2", "couchdb-2-claim0", corev1.PersistentVolumeReclaimRetain, func(v *corev1.PersistentVolume) { v.Status.Phase = corev1.VolumeReleased }))
 			restore := restoreOf(phase(tt.phase))
 			b := newBench(t, append(append(mine, theirs...), restore)...)
 			if err := b.Client.Delete(t.Context(), restore); err != nil {
@@ -148,7 +149,10 @@ func TestRemove(t *testing.T) {
 			if stored, err := b.reconcile(); err != nil || stored != nil {
 				t.Fatalf("%+v, %v", stored, err)
 			}
-			imports, instance := mine[6:], mine[:6]
+			if err := b.driver(t.Context(), b.Client); err != nil {
+				t.Fatal(err)
+			}
+			imports, instance := mine[6:9], append(mine[:6:6], mine[9])
 			if left := b.there(imports); len(left) != 0 {
 				t.Errorf("of the import there is left %v", left)
 			}

@@ -27,7 +27,8 @@ func (r *Reconciler) undo(ctx context.Context, restore *api.Restore) error {
 		}
 		for j := range list.Items {
 			// In the background, so that pods go with their workloads.
-			if err := r.Client.Delete(ctx, &list.Items[j], client.PropagationPolicy("Background")); client.IgnoreNotFound(err) != nil {
+			uid := list.Items[j].GetUID()
+			if err := r.Client.Delete(ctx, &list.Items[j], client.PropagationPolicy("Background"), client.Preconditions{UID: &uid}); client.IgnoreNotFound(err) != nil {
 				return fmt.Errorf("delete %s %s/%s: %w", list.Items[j].GetKind(), restore.Namespace, list.Items[j].GetName(), err)
 			}
 		}
@@ -43,7 +44,7 @@ func (r *Reconciler) undo(ctx context.Context, restore *api.Restore) error {
 			return fmt.Errorf("delete %T of restore %s: %w", o, restore.Name, err)
 		}
 	}
-	return nil
+	return r.sweepVolumes(ctx, restore)
 }
 
 // takeVolumes makes the volumes of the restore's claims go with them, whatever
@@ -57,12 +58,55 @@ func (r *Reconciler) takeVolumes(ctx context.Context, restore *api.Restore) erro
 		if claim.Spec.VolumeName == "" {
 			continue
 		}
-		if err := r.deleteWithClaim(ctx, claim.Spec.VolumeName); err != nil {
+		var volume corev1.PersistentVolume
+		if err := r.Client.Get(ctx, client.ObjectKey{Name: claim.Spec.VolumeName}, &volume); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("get volume %s: %w", claim.Spec.VolumeName, err)
+		} else if err != nil || !boundTo(&volume, &claim) {
+			continue // it serves another claim by now, or nobody
+		}
+		if err := r.deleteWithClaim(ctx, volume.Name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// boundTo tells whether a volume names that very claim as its own.
+func boundTo(volume *corev1.PersistentVolume, claim *corev1.PersistentVolumeClaim) bool {
+	ref := volume.Spec.ClaimRef
+	return ref != nil && ref.UID == claim.UID && ref.Namespace == claim.Namespace && ref.Name == claim.Name
+}
+
+// sweepVolumes makes the volumes go that bear the restore's mark and whose claim
+// went before, by hand or with a policy of Retain.
+func (r *Reconciler) sweepVolumes(ctx context.Context, restore *api.Restore) error {
+	var volumes corev1.PersistentVolumeList
+	for more := true; more; more = volumes.Continue != "" {
+		if err := r.Client.List(ctx, &volumes, client.MatchingLabels(labels(restore, "")), client.Limit(pageSize), client.Continue(volumes.Continue)); err != nil {
+			return fmt.Errorf("list volumes of restore %s/%s: %w", restore.Namespace, restore.Name, err)
+		}
+		for i := range volumes.Items {
+			v := &volumes.Items[i]
+			if v.Status.Phase != corev1.VolumeReleased || !lost(restore, v) {
+				continue // a volume in use goes with its claim
+			}
+			if err := r.deleteWithClaim(ctx, v.Name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// lost tells whether a volume with the restore's mark is still the restore's: it
+// served a claim of this namespace, and no restore in place has set it aside.
+func lost(restore *api.Restore, v *corev1.PersistentVolume) bool {
+	ref := v.Spec.ClaimRef
+	return v.Labels[api.RestoreUIDLabel] == string(restore.UID) && v.Labels[api.SetAsideLabel] == "" && ref != nil && ref.Namespace == restore.Namespace
+}
+
+// pageSize bounds one page of a list call.
+const pageSize = 500
 
 // remove serves the finalizer. Deleting a completed Restore leaves the instance
 // it made, which somebody may be working with, unless its time is limited;

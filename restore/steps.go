@@ -53,13 +53,16 @@ func stepsOf(spec api.RestoreSpec) []step {
 		}
 		return steps
 	}
-	return []step{
+	steps := []step{
 		check,
 		{api.PhaseVolumes, "making claims from the snapshots", (*Reconciler).volumes, planVolumes},
 		{api.PhaseObjects, "applying the instance's objects, all workloads at 0", (*Reconciler).applyAll, planObjects},
 		couch, verify,
-		{api.PhaseStarting, "the data is verified; starting the components", (*Reconciler).start, planStart},
 	}
+	if spec.Scope != api.ScopeCouchDB {
+		steps = append(steps, step{api.PhaseStarting, "the data is verified; starting the components", (*Reconciler).start, planStart})
+	}
+	return steps
 }
 
 // Steps names the steps of such a restore, in their order.
@@ -116,7 +119,14 @@ func (r *Reconciler) load(ctx context.Context, restore *api.Restore) (*work, err
 	}
 	w.rewrite = newRewriter(record.Namespace, restore.Namespace, w.source)
 	if restore.Spec.InPlace == nil {
-		w.target = restored(restore, w.source, w.rewrite)
+		objects, err := scoped(restore.Spec.Scope, w.source)
+		if err != nil {
+			return nil, fmt.Errorf("record of %s/%s: %w", record.Namespace, record.Name, err)
+		}
+		if !restore.Spec.GoLive {
+			objects = closed(objects)
+		}
+		w.target = restored(restore, objects, w.rewrite)
 		return w, nil
 	}
 	if w.before, err = r.loadBefore(ctx, restore); err != nil {

@@ -135,8 +135,24 @@ func (r *Reconciler) makeVolumes(ctx context.Context, w *work) error {
 			return fmt.Errorf("get claim %s/%s: %w", restore.Namespace, node.Claim, err)
 		}
 		volumeStatus(restore, node.Service).Volume = claim.Spec.VolumeName
+		if err := r.markVolume(ctx, restore, &claim); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// markVolume says on a clone's volume whose it is, so that it is found when its
+// claim is gone. In place, the volume becomes the instance's own.
+func (r *Reconciler) markVolume(ctx context.Context, restore *api.Restore, claim *corev1.PersistentVolumeClaim) error {
+	if restore.Spec.InPlace != nil || restore.Spec.GoLive || claim.Spec.VolumeName == "" {
+		return nil
+	}
+	return r.changeVolume(ctx, claim.Spec.VolumeName, func(pv *corev1.PersistentVolume) {
+		if boundTo(pv, claim) {
+			metav1.SetMetaDataLabel(&pv.ObjectMeta, api.RestoreUIDLabel, string(restore.UID))
+		}
+	})
 }
 
 // volumes are the record's nodes with the claims to make: in place those are

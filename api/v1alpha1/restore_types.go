@@ -163,7 +163,7 @@ type RestoreStatus struct {
 	Phase Phase `json:"phase,omitempty"`
 	// ObservedGeneration is the generation the status speaks of.
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions: Ready.
+	// Conditions: Ready; Isolated, of a clone.
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
@@ -199,6 +199,8 @@ type RestoreStatus struct {
 	Volumes []RestoredVolume `json:"volumes,omitempty"`
 	// Verification is the evidence that the data is what was backed up.
 	Verification *Verification `json:"verification,omitempty"`
+	// Isolation is the evidence that a clone cannot reach out, or can.
+	Isolation *Isolation `json:"isolation,omitempty"`
 	// Notes say what an operator should know: what was left out, and why.
 	Notes []string `json:"notes,omitempty"`
 }

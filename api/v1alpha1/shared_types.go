@@ -107,6 +107,9 @@ const (
 
 	// PhasePlanned: a restore with planOnly waits for somebody to go on.
 	PhasePlanned Phase = "Planned"
+	// PhaseExpiring: a clone's time to live is over and it is being removed. Nothing
+	// takes that back: half of it may be gone.
+	PhaseExpiring Phase = "Expiring"
 	// PhaseExpired: a clone's time to live is over and it was removed. Final.
 	PhaseExpired Phase = "Expired"
 
