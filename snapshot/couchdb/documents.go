@@ -21,6 +21,8 @@ type Info struct {
 	// UpdateSeq is the position of the latest change, PurgeSeq of the latest purge.
 	UpdateSeq string
 	PurgeSeq  string
+	// Created tells a database from another of its name.
+	Created string
 }
 
 // Infos asks for several databases at once, as Counts does.
@@ -33,7 +35,8 @@ func (c *Client) Infos(ctx context.Context, databases []string) (map[string]Info
 			Info  *struct {
 				DocCount    int64           `json:"doc_count"`
 				DocDelCount int64           `json:"doc_del_count"`
-				UpdateSeq   string          `json:"update_seq"`
+				UpdateSeq   json.RawMessage `json:"update_seq"` // a number in old versions
+				Created     string          `json:"instance_start_time"`
 				PurgeSeq    json.RawMessage `json:"purge_seq"` // a number in old versions
 			}
 		}
@@ -44,7 +47,7 @@ func (c *Client) Infos(ctx context.Context, databases []string) (map[string]Info
 			switch {
 			case item.Info != nil:
 				infos[item.Key] = Info{Counts: Counts{Documents: item.Info.DocCount, Deleted: item.Info.DocDelCount},
-					UpdateSeq: item.Info.UpdateSeq, PurgeSeq: purges(item.Info.PurgeSeq)}
+					UpdateSeq: strings.Trim(string(item.Info.UpdateSeq), `"`), PurgeSeq: purges(item.Info.PurgeSeq), Created: item.Info.Created}
 			case item.Error != "not_found":
 				return nil, fmt.Errorf("look at database %s: %s", item.Key, item.Error)
 			}

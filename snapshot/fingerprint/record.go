@@ -2,6 +2,7 @@ package fingerprint
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
@@ -11,7 +12,7 @@ import (
 type Print struct {
 	Level api.Fingerprint `json:"level"`
 	// Samples are living documents and their living leaf revisions, by database.
-	Samples map[string]map[string][]string `json:"samples,omitempty"`
+	Samples Sample `json:"samples,omitempty"`
 	// Databases are the digests, or why there is none.
 	Databases map[string]*Database `json:"databases,omitempty"`
 	// Notes say what could not be noted, and why.
@@ -21,9 +22,11 @@ type Print struct {
 // Database is the digest of one database at the cut.
 type Database struct {
 	// Since and Purged are the positions just before the cut, from which on changes
-	// are left out. They are dropped once the digest is taken.
-	Since  string `json:"since,omitempty"`
-	Purged string `json:"purged,omitempty"`
+	// are left out, and Created is when it was made. They are dropped once the digest
+	// is taken.
+	Since   string `json:"since,omitempty"`
+	Purged  string `json:"purged,omitempty"`
+	Created string `json:"created,omitempty"`
 	// Digest of Documents, deleted ones included, outside the buckets Without.
 	Digest    string `json:"digest,omitempty"`
 	Documents int64  `json:"documents,omitempty"`
@@ -34,30 +37,27 @@ type Database struct {
 	Missing string `json:"missing,omitempty"`
 }
 
-// Without are buckets, two bytes each when stored.
+// Without are buckets that are left out.
 type Without []uint16
 
-// MarshalText packs them; JSON then carries them as a string of bytes would be.
+// MarshalText packs them, four hexadecimal digits each.
 func (w Without) MarshalText() ([]byte, error) {
 	raw := make([]byte, 0, 2*len(w))
 	for _, b := range w {
 		raw = binary.BigEndian.AppendUint16(raw, b)
 	}
-	return []byte(fmt.Sprintf("%x", raw)), nil
+	return hex.AppendEncode(nil, raw), nil
 }
 
 // UnmarshalText is the other way round.
 func (w *Without) UnmarshalText(text []byte) error {
-	if len(text)%4 != 0 || len(text)/4 > Buckets {
+	raw, err := hex.DecodeString(string(text))
+	if err != nil || len(raw)%2 != 0 || len(raw)/2 > Buckets {
 		return fmt.Errorf("%d characters are no list of buckets", len(text))
 	}
 	*w = nil
-	for ; len(text) > 0; text = text[4:] {
-		var b uint16
-		if _, err := fmt.Sscanf(string(text[:4]), "%04x", &b); err != nil {
-			return fmt.Errorf("bucket %q: %w", text[:4], err)
-		}
-		*w = append(*w, b)
+	for ; len(raw) > 0; raw = raw[2:] {
+		*w = append(*w, binary.BigEndian.Uint16(raw))
 	}
 	return nil
 }
