@@ -2,12 +2,14 @@ package restore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/restore/verify"
 	"github.com/medic/cht-backup/snapshot/await"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/cht"
@@ -48,9 +50,10 @@ func (r *Reconciler) startCouchDB(ctx context.Context, w *work) error {
 	}
 	if len(plan.Missing) > 0 {
 		v := api.Verification{Shards: int32(plan.Shards), Databases: int32(len(plan.Maps)), Problems: plan.Missing} //nolint:gosec // far below
-		_ = judge(&v)
+		_ = verify.Judge(&v, 0)
 		restore.Status.Verification = &v
-		return reason.Refuse(api.ReasonShardsMissing, "%s (%d shards are missing in all): a volume is empty, on the wrong node, or of another backup. No component was started", plan.Missing[0], len(plan.Missing))
+		err := reason.Refuse(api.ReasonShardsMissing, "%s (%d shards are missing in all): a volume is empty, on the wrong node, or of another backup. No component was started", plan.Missing[0], len(plan.Missing))
+		return errors.Join(err, r.recordVerified(ctx, w, v, err))
 	}
 	return c.writeMaps(ctx, plan.Maps)
 }
@@ -70,21 +73,6 @@ func (c couch) plan(ctx context.Context, record catalog.Record) (shardPlan, erro
 		return plan, reason.Refuse(api.ReasonShardsMissing, "%w", err)
 	}
 	return plan, nil
-}
-
-// verifying compares what CouchDB has now with the record.
-func (r *Reconciler) verifying(ctx context.Context, w *work) error {
-	c, err := r.connect(ctx, w)
-	if err != nil {
-		return err
-	}
-	plan, err := c.plan(ctx, w.record)
-	if err != nil {
-		return err
-	}
-	v, err := c.verify(ctx, w.record, plan)
-	w.restore.Status.Verification = &v
-	return err
 }
 
 func (r *Reconciler) couchReady(ctx context.Context, restore *api.Restore, nodes int) error {

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/couchdb"
 )
 
@@ -79,27 +78,4 @@ func look(m couchdb.ShardMap, services map[string]string, files map[string]map[s
 		}
 	}
 	return present, missing
-}
-
-// compareCounts says which databases hold fewer or more documents than the
-// record allows: what was counted before the cut must be there, what came after
-// it cannot. CouchDB itself writes into its own databases when it starts, so
-// those have no upper bound.
-func compareCounts(record catalog.Record, restored map[string]couchdb.Counts, databases []string) (documents int64, problems []string) {
-	for _, name := range databases {
-		got, ok := restored[name]
-		if !ok {
-			problems = append(problems, fmt.Sprintf("database %s does not answer", name))
-			continue
-		}
-		documents += got.Documents
-		total := got.Documents + got.Deleted
-		if least, ok := record.Before.Counts[name]; ok && total < least.Documents+least.Deleted {
-			problems = append(problems, fmt.Sprintf("database %s has %d documents (deleted ones included), at least %d were recorded", name, total, least.Documents+least.Deleted))
-		}
-		if most, ok := record.After.Counts[name]; ok && name[0] != '_' && total > most.Documents+most.Deleted {
-			problems = append(problems, fmt.Sprintf("database %s has %d documents (deleted ones included), at most %d were recorded", name, total, most.Documents+most.Deleted))
-		}
-	}
-	return documents, problems
 }

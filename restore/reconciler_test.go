@@ -210,18 +210,3 @@ func TestReconcileRefuses(t *testing.T) {
 		})
 	}
 }
-
-func TestJudge(t *testing.T) {
-	v := api.Verification{}
-	if err := judge(&v); err != nil {
-		t.Error(err)
-	}
-	for i := range mostProblems + 5 {
-		v.Problems = append(v.Problems, fmt.Sprintf("problem %d", i))
-	}
-	err := judge(&v)
-	if e := reason.Of(err); e == nil || e.Reason != api.ReasonVerificationFailed || !strings.Contains(err.Error(), "problem 0") || !strings.Contains(err.Error(), "25 problems") ||
-		len(v.Problems) != mostProblems+1 || v.Problems[mostProblems] != "and 5 more" {
-		t.Errorf("%v, %v", err, v.Problems)
-	}
-}

@@ -61,10 +61,11 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup) error {
 	b.Status.QuiesceMode, b.Status.QuiesceReason = h.mode, h.why
 
 	// 3. The last look before the cut: nothing under the hold may read a database.
-	before, err := couch.survey(ctx)
+	before, infos, err := couch.survey(ctx)
 	if err != nil {
 		return err
 	}
+	print := couch.beginFingerprint(ctx, b.Spec.Fingerprint, before.Counts, infos)
 	if err := r.enter(ctx, b, api.PhaseCutting, fmt.Sprintf("attempt %d: quiesce %s, cutting %d volumes", b.Status.Attempt, h.mode, len(instance.Nodes))); err != nil {
 		return err
 	}
@@ -93,7 +94,7 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup) error {
 	b.Status.Volumes = volumes
 
 	// 5. Look again, and write down what a restore needs.
-	after, err := couch.survey(ctx)
+	after, _, err := couch.survey(ctx)
 	if err != nil {
 		return err
 	}
@@ -101,6 +102,7 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup) error {
 	if err != nil {
 		return err
 	}
+	record.Fingerprint = couch.keepFingerprint(ctx, print)
 	for _, o := range objects {
 		raw, err := o.MarshalJSON()
 		if err != nil {
@@ -164,7 +166,8 @@ func (r *Reconciler) record(ctx context.Context, b *api.Backup, instance cht.Ins
 	return record, nil
 }
 
-// finish waits until the storage is done, and completes the backup.
+// finish waits until the storage is done and the fingerprint is taken, and
+// completes the backup.
 func (r *Reconciler) finish(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
 	ready := 0
 	for i := range b.Status.Volumes {
@@ -182,6 +185,11 @@ func (r *Reconciler) finish(ctx context.Context, b *api.Backup) (again time.Dura
 			}
 		}
 		ready++
+	}
+	// The sooner after the cut, the fewer documents have changed; so it is not left
+	// until the storage is ready.
+	if taken, err := r.takeFingerprint(ctx, b); err != nil || !taken {
+		return time.Millisecond, err
 	}
 	if ready < len(b.Status.Volumes) {
 		left := b.Spec.ReadyTimeout.Duration - r.Now().Sub(b.Status.Timeline.Released.Time)

@@ -64,32 +64,36 @@ func unavailable(service string, err error) error {
 	return reason.Failed(api.ReasonCouchDBUnavailable, "%s: %w", service, err)
 }
 
-// survey reads the shard maps and the counts. Never under a hold: it reads
-// databases.
-func (c cluster) survey(ctx context.Context) (catalog.Survey, error) {
+// survey reads the shard maps and the counts, and gives the databases' positions
+// too. Never under a hold: it reads databases.
+func (c cluster) survey(ctx context.Context) (catalog.Survey, map[string]couchdb.Info, error) {
 	maps, err := c.first.ShardMaps(ctx, "_local")
 	if err != nil {
-		return catalog.Survey{}, reason.Failed(api.ReasonCouchDBUnavailable, "read shard maps: %w", err)
+		return catalog.Survey{}, nil, reason.Failed(api.ReasonCouchDBUnavailable, "read shard maps: %w", err)
 	}
 	names := make([]string, 0, len(maps))
 	for name := range maps {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	counts, err := c.first.Counts(ctx, names)
+	infos, err := c.first.Infos(ctx, names)
 	if err != nil {
-		return catalog.Survey{}, reason.Failed(api.ReasonCouchDBUnavailable, "read counts: %w", err)
+		return catalog.Survey{}, nil, reason.Failed(api.ReasonCouchDBUnavailable, "read counts: %w", err)
 	}
 	for name, m := range maps {
 		for node := range m.ByNode {
 			if !slices.Contains(c.names, node) {
-				return catalog.Survey{}, reason.Refuse(api.ReasonInstanceIncomplete,
+				return catalog.Survey{}, nil, reason.Refuse(api.ReasonInstanceIncomplete,
 					"database %s has shards on %s, which is no member of the cluster %v; repair its shard map first", name, node, c.names)
 			}
 		}
 	}
 	if len(maps) == 0 {
-		return catalog.Survey{}, reason.Refuse(api.ReasonInstanceIncomplete, "CouchDB has no databases, not even _users: the instance is not set up yet")
+		return catalog.Survey{}, nil, reason.Refuse(api.ReasonInstanceIncomplete, "CouchDB has no databases, not even _users: the instance is not set up yet")
 	}
-	return catalog.Survey{ShardMaps: maps, Counts: counts}, nil
+	counts := make(map[string]couchdb.Counts, len(infos))
+	for name, info := range infos {
+		counts[name] = info.Counts
+	}
+	return catalog.Survey{ShardMaps: maps, Counts: counts}, infos, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/couchdb"
+	"github.com/medic/cht-backup/snapshot/fingerprint"
 )
 
 // FormatVersion is the version of the record's layout that is written. A record
@@ -29,6 +30,8 @@ type Record struct {
 	// after it. What is in the snapshots lies between the two.
 	Before Survey `json:"before"`
 	After  Survey `json:"after"`
+	// Fingerprint is what was noted of the documents; nil in a backup without one.
+	Fingerprint *fingerprint.Print `json:"fingerprint,omitempty"`
 	// Objects are the instance's Kubernetes objects, cleaned.
 	Objects []json.RawMessage `json:"objects"`
 }

@@ -74,12 +74,7 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 	defer func() { _ = resp.Body.Close() }()
 	answer := io.LimitReader(resp.Body, maxAnswer)
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		e := &StatusError{Method: method, Path: path, Status: resp.StatusCode}
-		var said struct{ Error, Reason, Status string }
-		if raw, err := io.ReadAll(io.LimitReader(answer, 4096)); err == nil && json.Unmarshal(raw, &said) == nil {
-			e.Code, e.Reason, e.State = said.Error, said.Reason, said.Status
-		}
-		return e
+		return statusError(method, path, resp)
 	}
 	if out == nil {
 		_, err := io.Copy(io.Discard, answer) // drained, so that the connection is used again
@@ -89,6 +84,16 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 		return fmt.Errorf("%s %s: decode: %w", method, path, err)
 	}
 	return nil
+}
+
+// statusError reads what CouchDB says of a refused request.
+func statusError(method, path string, resp *http.Response) error {
+	e := &StatusError{Method: method, Path: path, Status: resp.StatusCode}
+	var said struct{ Error, Reason, Status string }
+	if raw, err := io.ReadAll(io.LimitReader(resp.Body, 4096)); err == nil && json.Unmarshal(raw, &said) == nil {
+		e.Code, e.Reason, e.State = said.Error, said.Reason, said.Status
+	}
+	return e
 }
 
 // Version gives the server's version, for example "3.5.0".
