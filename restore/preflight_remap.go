@@ -18,9 +18,6 @@ import (
 	"github.com/medic/cht-backup/snapshot/reason"
 )
 
-// pageSize bounds one page of a list call.
-const pageSize = 500
-
 // defaultClassAnnotation marks the storage class that claims without one get.
 const defaultClassAnnotation = "storageclass.kubernetes.io/is-default-class"
 
