@@ -147,8 +147,3 @@ func (w *work) claimsBefore() map[string]*unstructured.Unstructured {
 	}
 	return claims
 }
-
-func volumeName(claim *unstructured.Unstructured) string {
-	name, _, _ := unstructured.NestedString(claim.Object, "spec", "volumeName")
-	return name
-}

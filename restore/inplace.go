@@ -33,15 +33,25 @@ func (r *Reconciler) preflightInPlace(ctx context.Context, w *work) error {
 	if err := sameTopology(w.record.Nodes, places); err != nil {
 		return err
 	}
-	claims := w.claimsBefore()
 	for i := range restore.Status.Volumes {
 		v := &restore.Status.Volumes[i]
-		if v.SetAside = volumeName(claims[v.Claim]); v.SetAside == "" {
-			return reason.Refuse(api.ReasonClaimNotBound, "claim %s/%s is not bound; see `kubectl describe pvc -n %s %s`", restore.Namespace, v.Claim, restore.Namespace, v.Claim)
+		pv, err := inventory.VolumeOf(v.Claim)
+		if err != nil {
+			// A claim that only names a volume may not own it, and one whose volume is
+			// gone could never be given back.
+			return reason.Refuse(api.ReasonClaimNotBound, "%w: there is no volume to set aside. Mend the claim, or restore into an empty namespace", err)
+		}
+		if v.SetAside = pv.Name; pv.Annotations[provisionedBy] == "" {
+			w.caution("claim %s is on volume %s, %s, which was made by hand; the restored volume is made by a storage class. A chart or manifest that names the volume (spec.volumeName of the claim) must name the new one afterwards, or its next upgrade is refused; the old one's storage goes only by hand",
+				v.Claim, pv.Name, cht.Source(pv))
 		}
 	}
 	return sameSelectors(w.source, w.before)
 }
+
+// provisionedBy names, on a volume, the driver that made it and deletes it with its
+// storage.
+const provisionedBy = "pv.kubernetes.io/provisioned-by"
 
 // sameTopology refuses unless the backup's nodes are those that are there, each
 // with its claim and its place on it. A shard on another node than its map says

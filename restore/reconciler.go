@@ -148,6 +148,8 @@ func (r *Reconciler) step(ctx context.Context, restore *api.Restore) error {
 		return reason.Refuse(api.ReasonAborted, "aborted while %s, as asked by spec.abort", phase)
 	case phase == api.PhasePlanned:
 		if !restore.Spec.PlanOnly {
+			now := metav1.NewMicroTime(r.Now()) // the time that somebody took to agree is none of the recovery's
+			restore.Status.StartTime = &now
 			r.enter(restore, api.PhasePending, "going on")
 		}
 		return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -242,8 +243,8 @@ func claimOn(old *unstructured.Unstructured, volume string, marks map[string]str
 	return claim, nil
 }
 
-// fit makes a claim one that its volume can be bound to: of its class, and not
-// larger than it.
+// fit makes a claim one that its volume can be bound to: of its class, with access
+// modes that it has, and not larger than it.
 func (r *Reconciler) fit(ctx context.Context, claim *corev1.PersistentVolumeClaim, volume string) error {
 	var pv corev1.PersistentVolume
 	if err := r.Client.Get(ctx, client.ObjectKey{Name: volume}, &pv); err != nil {
@@ -251,6 +252,12 @@ func (r *Reconciler) fit(ctx context.Context, claim *corev1.PersistentVolumeClai
 	}
 	class := pv.Spec.StorageClassName
 	claim.Spec.StorageClassName = &class
+	for _, mode := range claim.Spec.AccessModes {
+		if !slices.Contains(pv.Spec.AccessModes, mode) {
+			claim.Spec.AccessModes = pv.Spec.AccessModes
+			break
+		}
+	}
 	size := pv.Spec.Capacity[corev1.ResourceStorage]
 	if want := claim.Spec.Resources.Requests[corev1.ResourceStorage]; want.Cmp(size) > 0 {
 		claim.Spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: size}

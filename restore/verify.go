@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -65,12 +66,31 @@ func rate(p *api.VerificationProgress) string {
 	return fmt.Sprintf(": %d of %d documents, %d a second, some %d s left", p.Done, p.Total, p.DocumentsPerSecond, p.SecondsLeft)
 }
 
+// levelMark tells, in the message of a failure, which level found it.
+func levelMark(level api.VerificationLevel) string { return fmt.Sprintf(" (%s)", level) }
+
+// failedLevel is the level at which a Backup was found wrong, "" where it was not.
+func failedLevel(b api.Backup) api.VerificationLevel {
+	c := meta.FindStatusCondition(b.Status.Conditions, api.ConditionVerified)
+	if c == nil || c.Status != metav1.ConditionFalse {
+		return ""
+	}
+	head, _, _ := strings.Cut(c.Message, ": ")
+	for _, level := range levels {
+		if strings.HasSuffix(head, levelMark(level)) {
+			return level
+		}
+	}
+	return ""
+}
+
 // levels from the least to the most.
 var levels = []api.VerificationLevel{api.VerifyQuick, api.VerifySample, api.VerifyFull}
 
 // recordVerified tells on the Backup what a verification found. A lesser proof
-// does not take the place of a better one; a failure always shows. A Backup that
-// is gone, or another under its name, is left alone.
+// does not take the place of a better one, nor of what a better one found wrong; a
+// failure always shows. A Backup that is gone, or another under its name, is left
+// alone.
 func (r *Reconciler) recordVerified(ctx context.Context, w *work, v api.Verification, found error) error {
 	if e := reason.Of(found); found != nil && (e == nil || e.Reason != api.ReasonVerificationFailed && e.Reason != api.ReasonShardsMissing) {
 		return nil // no verdict: CouchDB was away, or it was aborted
@@ -84,12 +104,15 @@ func (r *Reconciler) recordVerified(ctx context.Context, w *work, v api.Verifica
 		if b.UID != w.record.UID {
 			return nil
 		}
+		if slices.Index(levels, v.Level) < slices.Index(levels, failedLevel(b)) {
+			return nil // it did not look where that one found something
+		}
 		base := b.DeepCopy()
 		condition := metav1.Condition{Type: api.ConditionVerified, Status: metav1.ConditionTrue, Reason: api.ReasonCompleted, ObservedGeneration: b.Generation,
 			Message: fmt.Sprintf("restore %s verified it (%s): %d databases, %d documents", name, v.Level, v.Databases, v.Documents)}
 		if found != nil {
 			condition.Status, condition.Reason = metav1.ConditionFalse, reason.Of(found).Reason
-			condition.Message = status.Clip(fmt.Sprintf("restore %s: %s", name, found))
+			condition.Message = status.Clip(fmt.Sprintf("restore %s%s: %s", name, levelMark(v.Level), found))
 		} else if old := b.Status.Verified; old == nil || slices.Index(levels, v.Level) >= slices.Index(levels, old.Level) {
 			now := metav1.NewMicroTime(r.Now())
 			b.Status.Verified = &api.VerifiedBy{Level: v.Level, Time: now, Restore: name, Documents: v.Documents, Streamed: v.Streamed}

@@ -114,7 +114,6 @@ func couchDeployment(o Options, i int) *appsv1.Deployment {
 		Env:   couchEnvironment(o, i),
 		VolumeMounts: []corev1.VolumeMount{
 			{Name: volume, MountPath: "/opt/couchdb/data", SubPath: o.dataSubPath(i)},
-			{Name: volume, MountPath: "/opt/couchdb/etc/local.d", SubPath: "local.d"},
 		},
 		// The charts have no probe. This one needs no password (/_up answers 401
 		// without), and goes on while CouchDB is stopped: the kernel accepts.
@@ -122,6 +121,9 @@ func couchDeployment(o Options, i int) *appsv1.Deployment {
 			ProbeHandler:  corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(5984)}},
 			PeriodSeconds: 1, FailureThreshold: 5,
 		},
+	}
+	if !o.ConfigInImage {
+		couch.VolumeMounts = append(couch.VolumeMounts, corev1.VolumeMount{Name: volume, MountPath: "/opt/couchdb/etc/local.d", SubPath: "local.d"})
 	}
 	spec := podSpec(couch)
 	spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: &root, FSGroup: &root}

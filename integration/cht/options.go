@@ -19,6 +19,9 @@ type Options struct {
 	// DataSubPath of the data mount in the claim; "" mounts the volume's root; %d
 	// stands for the node's number.
 	DataSubPath string
+	// ConfigInImage leaves local.d where the image has it: admins, secret and uuid
+	// then come from the Secret at every start.
+	ConfigInImage bool
 	// StorageClass of the claims; "" is the cluster's default.
 	StorageClass string
 	Size         resource.Quantity

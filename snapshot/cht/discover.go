@@ -194,15 +194,12 @@ func claimOf(pod *corev1.Pod, volume string) string {
 }
 
 func claim(inv Inventory, name string) (Claim, error) {
-	pvc, ok := inv.Claims[name]
-	if !ok || pvc.Status.Phase != corev1.ClaimBound {
-		return Claim{}, reason.Refuse(api.ReasonClaimNotBound, "claim %s/%s is not bound; see `kubectl describe pvc -n %s %s`", inv.Namespace, name, inv.Namespace, name)
+	pv, err := inv.VolumeOf(name)
+	if err != nil {
+		return Claim{}, err
 	}
-	pv, ok := inv.Volumes[pvc.Spec.VolumeName]
-	if !ok {
-		return Claim{}, reason.Refuse(api.ReasonClaimNotBound, "claim %s/%s is bound to volume %s, which does not exist", inv.Namespace, name, pvc.Spec.VolumeName)
-	}
-	c := Claim{Name: name, UID: pvc.UID, Volume: pv.Name, Capacity: pv.Spec.Capacity.Storage().Value(), Source: source(pv)}
+	pvc := inv.Claims[name]
+	c := Claim{Name: name, UID: pvc.UID, Volume: pv.Name, Capacity: pv.Spec.Capacity.Storage().Value(), Source: Source(pv)}
 	if pvc.Spec.StorageClassName != nil {
 		c.StorageClass = *pvc.Spec.StorageClassName
 	}
@@ -212,12 +209,26 @@ func claim(inv Inventory, name string) (Claim, error) {
 	return c, nil
 }
 
-func source(pv corev1.PersistentVolume) string {
+// VolumeOf gives the volume that a claim is bound to, or refuses where there is none.
+func (inv Inventory) VolumeOf(claim string) (corev1.PersistentVolume, error) {
+	pvc, ok := inv.Claims[claim]
+	if !ok || pvc.Status.Phase != corev1.ClaimBound {
+		return corev1.PersistentVolume{}, reason.Refuse(api.ReasonClaimNotBound, "claim %s/%s is not bound; see `kubectl describe pvc -n %s %s`", inv.Namespace, claim, inv.Namespace, claim)
+	}
+	pv, ok := inv.Volumes[pvc.Spec.VolumeName]
+	if !ok {
+		return pv, reason.Refuse(api.ReasonClaimNotBound, "claim %s/%s is bound to volume %s, which does not exist", inv.Namespace, claim, pvc.Spec.VolumeName)
+	}
+	return pv, nil
+}
+
+// Source says in words what a volume is.
+func Source(pv corev1.PersistentVolume) string {
 	switch s := pv.Spec; {
 	case s.CSI != nil:
 		return "a volume of CSI driver " + s.CSI.Driver
 	case s.AWSElasticBlockStore != nil:
-		return "an in-tree EBS volume"
+		return fmt.Sprintf("an in-tree EBS volume (%s)", s.AWSElasticBlockStore.VolumeID)
 	case s.HostPath != nil:
 		return fmt.Sprintf("a hostPath volume (%s)", s.HostPath.Path)
 	case s.Local != nil:

@@ -142,7 +142,7 @@ func TestDiscoverVolumes(t *testing.T) {
 	}{
 		{"static CSI with a partition", "ebs.csi.aws.com", "CSI driver ebs.csi.aws.com",
 			corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: "ebs.csi.aws.com", VolumeHandle: "vol-1", VolumeAttributes: map[string]string{"partition": "1"}}}},
-		{"in-tree EBS", "", "in-tree EBS", corev1.PersistentVolumeSource{AWSElasticBlockStore: &corev1.AWSElasticBlockStoreVolumeSource{VolumeID: "aws://eu-west-2b/vol-1"}}},
+		{"in-tree EBS", "", "in-tree EBS volume (aws://eu-west-2b/vol-1)", corev1.PersistentVolumeSource{AWSElasticBlockStore: &corev1.AWSElasticBlockStoreVolumeSource{VolumeID: "aws://eu-west-2b/vol-1"}}},
 		{"hostPath", "", "hostPath volume (/srv/cht)", corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/srv/cht"}}},
 		{"local", "", "local volume (/mnt/d)", corev1.PersistentVolumeSource{Local: &corev1.LocalVolumeSource{Path: "/mnt/d"}}},
 		{"NFS", "", "not a CSI volume", corev1.PersistentVolumeSource{NFS: &corev1.NFSVolumeSource{Server: "s"}}},

@@ -19,7 +19,7 @@ const defaultClass = "snapshot.storage.kubernetes.io/is-default-class"
 func ClassFor(namespace string, claim cht.Claim, named *string, classes []snapv1.VolumeSnapshotClass) (string, error) {
 	if claim.Driver == "" {
 		return "", reason.Refuse(api.ReasonNoSnapshotClass,
-			"claim %s/%s is %s, which has no CSI snapshots; move it to a CSI driver that can snapshot", namespace, claim.Name, claim.Source)
+			"claim %s/%s is %s, which has no CSI snapshots; attach its storage through a PersistentVolume of a CSI driver that can snapshot (spec.csi with its volumeHandle), or move the data to one", namespace, claim.Name, claim.Source)
 	}
 	var ofDriver []string
 	for _, class := range classes {

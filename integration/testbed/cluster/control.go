@@ -116,6 +116,16 @@ func (t *Testbed) LoadImage(ctx context.Context, file string) ([]string, error) 
 	return image.Load(ctx, t.containerdSocket(), cri.NewImageServiceClient(conn), file)
 }
 
+// TagImage gives a loaded image another name, as if it had come from there.
+func (t *Testbed) TagImage(ctx context.Context, name, fresh string) error {
+	conn, err := dial(t.containerdSocket())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	return image.Tag(ctx, t.containerdSocket(), cri.NewImageServiceClient(conn), name, fresh)
+}
+
 // NodeCommand is the command line that runs argv in the node's network namespace.
 func NodeCommand(argv []string) []string { return inNode(argv...) }
 

@@ -36,6 +36,22 @@ func Load(ctx context.Context, socket string, images cri.ImageServiceClient, fil
 	return archive.Names, nil
 }
 
+// Tag gives a loaded image another name and returns once the kubelet would find it.
+func Tag(ctx context.Context, socket string, images cri.ImageServiceClient, name, fresh string) error {
+	for _, one := range []*string{&name, &fresh} {
+		full, err := Normalize(*one)
+		if err != nil {
+			return err
+		}
+		*one = full
+	}
+	out, err := exec.CommandContext(ctx, "ctr", "-a", socket, "-n", "k8s.io", "images", "tag", "--force", name, fresh).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("tag %s as %s: %w: %s", name, fresh, err, strings.TrimSpace(string(out)))
+	}
+	return known(ctx, images, fresh)
+}
+
 // known waits until the CRI plugin has taken notice of an import. It does so by an
 // event of containerd's own and tells nobody when done, hence the asking.
 func known(ctx context.Context, images cri.ImageServiceClient, name string) error {

@@ -26,6 +26,7 @@ const usage = `usage: testbed COMMAND
   selftest                  prove that pods, names, exec, volumes, freezes, snapshots and restores work
   image build ...           write an image archive (image build -h)
   image load FILE...        load image archives; prints the names to use in pods
+  image tag NAME NEW        give a loaded image another name too
   node-exec -- CMD...       run a command in the node's network namespace
   start COMPONENT           start a component that does not run
   restart COMPONENT         stop and start it
@@ -70,6 +71,8 @@ func run(ctx context.Context, args []string) error {
 		return imageBuild(rest[1:])
 	case command == "image" && len(rest) > 1 && rest[0] == "load":
 		return imageLoad(ctx, bed, rest[1:])
+	case command == "image" && len(rest) == 3 && rest[0] == "tag":
+		return bed.TagImage(ctx, rest[1], rest[2])
 	case command == "node-exec":
 		return nodeExec(rest)
 	case command == "kubectl":
