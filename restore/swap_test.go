@@ -295,3 +295,54 @@ func TestDeleteClaimOfAnotherVolume(t *testing.T) {
 		}
 	}
 }
+
+// TestSwapInTree sets in-tree EBS volumes and static ones aside, whose claims have
+// no class and other access modes, and returns to them.
+func TestSwapInTree(t *testing.T) {
+	for _, back := range []bool{false, true} {
+		b, w := swapBench(t, &storage{t: t})
+		for i, node := range []string{"couchdb-1", "couchdb-2"} {
+			var old, made corev1.PersistentVolume
+			if err := errors.Join(b.Client.Get(t.Context(), client.ObjectKey{Name: "old-" + node}, &old), b.Client.Get(t.Context(), client.ObjectKey{Name: "new-" + node}, &made)); err != nil {
+				t.Fatal(err)
+			}
+			old.Spec.StorageClassName, old.Spec.AccessModes = "", []corev1.PersistentVolumeAccessMode{corev1.ReadWriteMany}
+			if i == 0 {
+				old.Spec.AWSElasticBlockStore = &corev1.AWSElasticBlockStoreVolumeSource{VolumeID: "aws://eu-west-2b/vol-1", FSType: "ext4", Partition: 1}
+			} else {
+				old.Spec.CSI = &corev1.CSIPersistentVolumeSource{Driver: "ebs.csi.aws.com", VolumeHandle: "vol-2", VolumeAttributes: map[string]string{"partition": "1"}}
+			}
+			made.Spec.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}
+			if err := errors.Join(b.Client.Update(t.Context(), &old), b.Client.Update(t.Context(), &made)); err != nil {
+				t.Fatal(err)
+			}
+			spec := w.before[i].Object["spec"].(map[string]any)
+			spec["storageClassName"], spec["accessModes"] = "", []any{"ReadWriteMany"}
+		}
+		if err := b.swapping(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+		volumes, label, class, mode := "new-", string(w.restore.UID), "gp3", corev1.ReadWriteOnce
+		if back {
+			if err := b.goBack(w); err != nil {
+				t.Fatal(err)
+			}
+			volumes, label, class, mode = "old-", "", "", corev1.ReadWriteMany
+		}
+		b.check(w, volumes, label)
+		for i, v := range w.restore.Status.Volumes {
+			var claim corev1.PersistentVolumeClaim
+			var old corev1.PersistentVolume
+			if err := errors.Join(b.Client.Get(t.Context(), client.ObjectKey{Namespace: target, Name: v.Claim}, &claim), b.Client.Get(t.Context(), client.ObjectKey{Name: v.SetAside}, &old)); err != nil {
+				t.Fatal(err)
+			}
+			if *claim.Spec.StorageClassName != class || len(claim.Spec.AccessModes) != 1 || claim.Spec.AccessModes[0] != mode {
+				t.Errorf("back %t: claim %s is of class %q with modes %v", back, claim.Name, *claim.Spec.StorageClassName, claim.Spec.AccessModes)
+			}
+			if i == 0 && (old.Spec.AWSElasticBlockStore == nil || *old.Spec.AWSElasticBlockStore != corev1.AWSElasticBlockStoreVolumeSource{VolumeID: "aws://eu-west-2b/vol-1", FSType: "ext4", Partition: 1}) ||
+				i == 1 && (old.Spec.CSI == nil || old.Spec.CSI.VolumeHandle != "vol-2" || old.Spec.CSI.VolumeAttributes["partition"] != "1") {
+				t.Errorf("back %t: volume %s is %+v", back, old.Name, old.Spec.PersistentVolumeSource)
+			}
+		}
+	}
+}
