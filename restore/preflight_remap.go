@@ -77,6 +77,17 @@ func (r *Reconciler) storage(ctx context.Context, w *work) error {
 		if err != nil {
 			return err
 		}
+		if fs := fileSystem(class); fs != "" && node.FSType != "" && fs != node.FSType {
+			return reason.Refuse(api.ReasonStorageClassMissing, "storage class %s says that its volumes have the file system %s, and the snapshot of %s has %s: it could not be mounted. Name a class of driver %s for %s with --storage-class (spec.remap.storageClassName)",
+				class.Name, fs, node.Service, node.FSType, node.Driver, node.FSType)
+		}
+		if fs := fileSystem(class); fs != "" && node.FSType == "" && class.Name != node.StorageClass {
+			w.caution("storage class %s says that its volumes have the file system %s; the volume of claim %s did not say which it has, and with another it cannot be mounted", class.Name, fs, node.Claim)
+		}
+		if node.Partition != "" {
+			w.caution("the volume of claim %s was mounted with partition %s; a volume that a storage class makes of its snapshot says no partition, and the driver may not mount it: if the restore waits for the pod of prepare-volume, that is why",
+				node.Claim, node.Partition)
+		}
 		least := node.RestoreBytes
 		if least == 0 {
 			least = node.CapacityBytes // the storage did not say what the snapshot needs
@@ -91,6 +102,17 @@ func (r *Reconciler) storage(ctx context.Context, w *work) error {
 		}
 	}
 	return nil
+}
+
+// fileSystem is the one that a class's volumes are mounted as, "" where it leaves
+// that to the driver.
+func fileSystem(class storagev1.StorageClass) string {
+	for _, key := range []string{"csi.storage.k8s.io/fstype", "fsType", "fstype"} {
+		if fs := class.Parameters[key]; fs != "" {
+			return fs
+		}
+	}
+	return ""
 }
 
 func quantity(bytes int64) string { return resource.NewQuantity(bytes, resource.BinarySI).String() }

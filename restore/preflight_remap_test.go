@@ -66,6 +66,13 @@ func TestFits(t *testing.T) {
 		{name: "made by hand, no default", with: []client.Object{gp3()}, record: byHand, reason: api.ReasonStorageClassMissing, says: []string{"made by hand", "no default", "--storage-class", "gp3"}},
 		{name: "made by hand, a default of another driver", with: []client.Object{gp3(), class("x", "other", standard(0))}, record: byHand, reason: api.ReasonStorageClassMissing, says: []string{"default class x is of other", "gp3"}},
 		{name: "made by hand, remapped", with: []client.Object{gp3(), class("x", "other", standard(0))}, remap: &api.Remap{StorageClassName: "gp3"}, record: byHand},
+		{name: "of another file system", with: []client.Object{gp3(), class("fast", "d", func(c *storagev1.StorageClass) { c.Parameters = map[string]string{"csi.storage.k8s.io/fstype": "xfs"} })},
+			remap: &api.Remap{StorageClassName: "fast"}, record: func(r *catalog.Record) { r.Nodes[1].FSType = "ext4" }, reason: api.ReasonStorageClassMissing, says: []string{"class fast", "xfs", "couchdb-2 has ext4", "--storage-class"}},
+		{name: "of a file system that nobody knows", with: []client.Object{gp3(), class("fast", "d", func(c *storagev1.StorageClass) { c.Parameters = map[string]string{"fstype": "xfs"} })},
+			remap: &api.Remap{StorageClassName: "fast"}, says: []string{"class fast", "xfs", "couchdb-1-claim0 did not say"}},
+		{name: "of the same file system", with: []client.Object{class("fast", "d", func(c *storagev1.StorageClass) { c.Parameters = map[string]string{"fsType": "ext4"} })},
+			remap: &api.Remap{StorageClassName: "fast"}, record: func(r *catalog.Record) { r.Nodes[0].FSType, r.Nodes[1].FSType = "ext4", "ext4" }},
+		{name: "on a partition", with: []client.Object{gp3()}, record: func(r *catalog.Record) { r.Nodes[0].Partition = "1" }, says: []string{"couchdb-1-claim0", "partition 1", "may not mount"}},
 		{name: "larger", with: []client.Object{gp3()}, remap: &api.Remap{ClaimSize: quantity("5Gi")}},
 		{name: "smaller than the volume, large enough for the snapshot", with: []client.Object{gp3()}, remap: &api.Remap{ClaimSize: quantity("600Mi")}, record: func(r *catalog.Record) {
 			for i := range r.Nodes {

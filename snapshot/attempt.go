@@ -156,7 +156,7 @@ func (r *Reconciler) record(ctx context.Context, b *api.Backup, instance cht.Ins
 			return record, fmt.Errorf("get claim %s: %w", n.Claim.Name, err)
 		}
 		node := catalog.Node{Service: n.Service, ErlangName: couch.names[i], Claim: n.Claim.Name, ClaimLabels: claim.Labels, StorageClass: n.Claim.StorageClass,
-			CapacityBytes: n.Claim.Capacity, DataSubPath: n.DataSubPath, ConfigSubPath: n.ConfigSubPath, ConfigOnVolume: n.ConfigOnVolume,
+			CapacityBytes: n.Claim.Capacity, FSType: n.Claim.FSType, Partition: n.Claim.Partition, DataSubPath: n.DataSubPath, ConfigSubPath: n.ConfigSubPath, ConfigOnVolume: n.ConfigOnVolume,
 			Driver: v.Driver, SnapshotHandle: v.Handle, SnapshotContent: v.Content}
 		if v.RestoreSize != nil {
 			node.RestoreBytes = v.RestoreSize.Value()

@@ -72,6 +72,13 @@ func refusedRemaps(ctx context.Context, t *testing.T, c *harness.Cluster, o cht.
 		saysAll(t, strings.Join(r.Status.Plan.Warnings, "\n"), "storage class loop", "another zone than "+zone, "pinned to node "+node)
 		deleteRestore(ctx, t, c, r)
 	})
+	t.Run("a class of another file system", func(t *testing.T) {
+		spec := sourceOf(b)
+		spec.PlanOnly, spec.Remap = true, &api.Remap{StorageClassName: "loop-xfs"}
+		r := plannedRestore(ctx, t, c, target, "xfs", spec)
+		saysAll(t, strings.Join(r.Status.Plan.Warnings, "\n"), "loop-xfs", "file system xfs", o.Claim(0))
+		deleteRestore(ctx, t, c, r)
+	})
 	t.Run("in place, an ingress", func(t *testing.T) {
 		spec := inPlace(b)
 		spec.Remap = &api.Remap{Ingress: &api.IngressRemap{Host: "x.example.org"}}

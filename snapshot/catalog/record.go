@@ -53,6 +53,11 @@ type Node struct {
 	StorageClass  string            `json:"storageClass,omitempty"`
 	CapacityBytes int64             `json:"capacityBytes"`
 
+	// FSType and Partition are what the volume was mounted with, "" where it did not
+	// say.
+	FSType    string `json:"fsType,omitempty"`
+	Partition string `json:"partition,omitempty"`
+
 	DataSubPath    string `json:"dataSubPath"`
 	ConfigSubPath  string `json:"configSubPath"`
 	ConfigOnVolume bool   `json:"configOnVolume"`

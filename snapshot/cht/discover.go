@@ -204,7 +204,7 @@ func claim(inv Inventory, name string) (Claim, error) {
 		c.StorageClass = *pvc.Spec.StorageClassName
 	}
 	if pv.Spec.CSI != nil {
-		c.Driver = pv.Spec.CSI.Driver
+		c.Driver, c.FSType, c.Partition = pv.Spec.CSI.Driver, pv.Spec.CSI.FSType, pv.Spec.CSI.VolumeAttributes["partition"]
 	}
 	return c, nil
 }

@@ -137,15 +137,15 @@ func TestDiscoverFinds(t *testing.T) {
 // A volume's kind is told in words; whether it can be cut is the driver's matter.
 func TestDiscoverVolumes(t *testing.T) {
 	for _, tt := range []struct {
-		name, driver, source string
-		volume               corev1.PersistentVolumeSource
+		name, driver, partition, source string
+		volume                          corev1.PersistentVolumeSource
 	}{
-		{"static CSI with a partition", "ebs.csi.aws.com", "CSI driver ebs.csi.aws.com",
+		{"static CSI with a partition", "ebs.csi.aws.com", "1", "CSI driver ebs.csi.aws.com",
 			corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: "ebs.csi.aws.com", VolumeHandle: "vol-1", VolumeAttributes: map[string]string{"partition": "1"}}}},
-		{"in-tree EBS", "", "in-tree EBS volume (aws://eu-west-2b/vol-1)", corev1.PersistentVolumeSource{AWSElasticBlockStore: &corev1.AWSElasticBlockStoreVolumeSource{VolumeID: "aws://eu-west-2b/vol-1"}}},
-		{"hostPath", "", "hostPath volume (/srv/cht)", corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/srv/cht"}}},
-		{"local", "", "local volume (/mnt/d)", corev1.PersistentVolumeSource{Local: &corev1.LocalVolumeSource{Path: "/mnt/d"}}},
-		{"NFS", "", "not a CSI volume", corev1.PersistentVolumeSource{NFS: &corev1.NFSVolumeSource{Server: "s"}}},
+		{"in-tree EBS", "", "", "in-tree EBS volume (aws://eu-west-2b/vol-1)", corev1.PersistentVolumeSource{AWSElasticBlockStore: &corev1.AWSElasticBlockStoreVolumeSource{VolumeID: "aws://eu-west-2b/vol-1"}}},
+		{"hostPath", "", "", "hostPath volume (/srv/cht)", corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/srv/cht"}}},
+		{"local", "", "", "local volume (/mnt/d)", corev1.PersistentVolumeSource{Local: &corev1.LocalVolumeSource{Path: "/mnt/d"}}},
+		{"NFS", "", "", "not a CSI volume", corev1.PersistentVolumeSource{NFS: &corev1.NFSVolumeSource{Server: "s"}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inv := instance(0)
@@ -155,7 +155,7 @@ func TestDiscoverVolumes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if c := got.Nodes[0].Claim; c.Driver != tt.driver || !strings.Contains(c.Source, tt.source) || c.StorageClass != "" {
+			if c := got.Nodes[0].Claim; c.Partition != tt.partition || c.Driver != tt.driver || !strings.Contains(c.Source, tt.source) || c.StorageClass != "" {
 				t.Errorf("claim %+v", c)
 			}
 		})

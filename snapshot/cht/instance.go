@@ -62,6 +62,9 @@ type Claim struct {
 	Volume   string
 	// Driver is the CSI driver, "" for a volume that is not CSI.
 	Driver string
+	// FSType and Partition are what a CSI volume is mounted with, "" where it does not
+	// say.
+	FSType, Partition string
 	// Source says in words what the volume is, for messages.
 	Source string
 }
