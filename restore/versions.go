@@ -3,6 +3,7 @@ package restore
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -93,22 +94,19 @@ func chartOf(o *unstructured.Unstructured) string {
 
 func chartWarning(workload, from, to string) string {
 	down := ""
-	_, a, _ := cutLast(to)
-	_, b, _ := cutLast(from)
-	if older(a, b) {
+	if older(chartVersion(to), chartVersion(from)) {
 		down = ", a downgrade: the next `helm upgrade` would take the present chart's templates again"
 	}
 	return fmt.Sprintf("%s was made by chart %s and goes back to what chart %s made%s", workload, from, to, down)
 }
 
-// cutLast cuts NAME-VERSION before the version, which begins with a digit.
-func cutLast(chart string) (name, version string, ok bool) {
-	for i := len(chart) - 2; i > 0; i-- {
-		if chart[i] == '-' && chart[i+1] >= '0' && chart[i+1] <= '9' {
-			if j := strings.LastIndex(chart[:i], "-"); j < 0 || chart[j+1] < '0' || chart[j+1] > '9' {
-				return chart[:i], chart[i+1:], true
-			}
-		}
+// chartVersion is the version in NAME-VERSION. A name may have dashes and digits
+// too (cht-chart-4x), a version has a dot.
+func chartVersion(chart string) string {
+	if at := versionIn.FindStringIndex(chart); at != nil {
+		return chart[at[0]+1:]
 	}
-	return chart, "", false
+	return ""
 }
+
+var versionIn = regexp.MustCompile(`-v?[0-9]+\.[0-9]`)
