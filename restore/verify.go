@@ -45,9 +45,7 @@ func (r *Reconciler) verifying(ctx context.Context, w *work) error {
 		},
 	}
 	v, err := job.Run(ctx)
-	for _, missing := range plan.Missing { // the maps are written: it was there before
-		v.Problems = append(v.Problems, missing)
-	}
+	v.Problems = append(v.Problems, plan.Missing...) // the maps are written: it was there before
 	if err == nil {
 		err = verify.Judge(&v, 0)
 	}

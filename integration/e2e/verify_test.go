@@ -125,9 +125,9 @@ func TestVerification(t *testing.T) {
 			sample[slices.Sorted(maps.Keys(sample))[0]] = []string{"1-0123456789abcdef0123456789abcdef"}
 		}, []string{"database " + load.UserDB(3), "1-0123456789abcdef0123456789abcdef"}},
 		{"a digest", api.VerifyFull, func(r *catalog.Record) {
-			d := r.Fingerprint.Databases["medic-logs"]
+			d := r.Fingerprint.Databases["medic"]
 			d.Digest = strings.Repeat("0", len(d.Digest)-1) + "1"
-		}, []string{"database medic-logs", "digest differs"}},
+		}, []string{"database medic has", "digest differs"}},
 		{"the number of a digest's documents", api.VerifyFull, func(r *catalog.Record) { r.Fingerprint.Databases["medic"].Documents++ }, []string{"database medic has", "the backup has"}},
 	} {
 		t.Run("wrong: "+tt.name, func(t *testing.T) {

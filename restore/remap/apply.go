@@ -132,8 +132,7 @@ type Claim struct {
 	Bytes        int64
 }
 
-// Size and class of a claim, where the backup's was of class and the volume of so
-// many bytes.
+// Remapped gives size and class of a claim, where c are the backup's.
 func (c Claim) Remapped(remap *api.Remap) Claim {
 	if remap != nil && remap.StorageClassName != "" {
 		c.StorageClass = remap.StorageClassName

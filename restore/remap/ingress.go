@@ -110,7 +110,7 @@ func (c *change) elsewhere(o *unstructured.Unstructured) {
 		return
 	}
 	for _, field := range []string{"spec", "data", "stringData"} {
-		if v, ok := o.Object[field]; ok && !(field == "data" && o.GetKind() == "Secret") {
+		if v, ok := o.Object[field]; ok && (field != "data" || o.GetKind() != "Secret") {
 			o.Object[field] = c.replaced(o, field, v)
 		}
 	}

@@ -235,10 +235,10 @@ func (p *played) backedUp() catalog.Record {
 		}
 	}
 	survey := catalog.Survey{Counts: map[string]couchdb.Counts{medic: {Documents: living, Deleted: deleted}}}
-	print := &fingerprint.Print{Level: api.FingerprintFull,
+	noted := &fingerprint.Print{Level: api.FingerprintFull,
 		Samples: map[string]map[string][]string{medic: {"doc-01": {"1-01"}, "doc-03": {"2-a", "2-b"}}}, Databases: map[string]*fingerprint.Database{medic: {}}}
-	print.Databases[medic].Digest, print.Databases[medic].Documents = digest.Sum(nil)
-	return catalog.Record{Before: survey, After: survey, Fingerprint: print}
+	noted.Databases[medic].Digest, noted.Databases[medic].Documents = digest.Sum(nil)
+	return catalog.Record{Before: survey, After: survey, Fingerprint: noted}
 }
 
 // verify serves what is played and compares it with a record.
