@@ -61,6 +61,7 @@ func TestCredentials(t *testing.T) {
 			spec.GoLive, spec.Credentials = true, api.CredentialsRotate
 			r := c.Restore(t, clone.Namespace, "r", spec, restoreWithin)
 			saysAll(t, strings.Join(r.Status.Plan.Warnings, "\n"), "has to log in again")
+			saysAll(t, strings.Join(r.Status.Notes, "\n"), "other admins keep their passwords: "+second)
 			changed(ctx, t, c, clone, o, was, cookie)
 			sealed(ctx, t, c, clone, r, pods, was)
 			if diff := load.Diff(backedUp, contents(ctx, t, c, clone)); len(diff) > 0 {

@@ -85,11 +85,15 @@ func ingressClass(ctx context.Context, t *testing.T, c *harness.Cluster, name st
 	})
 }
 
-// mirrored gives the CHT's images the names they have in another registry.
-func mirrored(ctx context.Context, t *testing.T, c *harness.Cluster) {
+// mirrored gives the CHT's images that lie under from the names they have under to.
+func mirrored(ctx context.Context, t *testing.T, c *harness.Cluster, from, to string) {
 	t.Helper()
 	for _, image := range []string{c.Images.CouchDB, c.Images.HAProxy, c.Images.Tools} {
-		if _, err := c.Testbed(ctx, "image", "tag", image, mirror+"/"+image); err != nil {
+		rest, ok := strings.CutPrefix(image, from+"/")
+		if !ok {
+			continue // a real CouchDB may be from anywhere
+		}
+		if _, err := c.Testbed(ctx, "image", "tag", image, to+"/"+rest); err != nil {
 			t.Fatal(err)
 		}
 	}
