@@ -72,13 +72,18 @@ func (r *Reconciler) storage(ctx context.Context, w *work) error {
 	}
 	given := w.restore.Spec.Remap
 	for _, node := range w.record.Nodes {
+		asked := given != nil && given.StorageClassName != ""
 		with := remap.Claim{StorageClass: node.StorageClass, Bytes: max(node.CapacityBytes, node.RestoreBytes)}.Remapped(given)
-		class, err := classFor(node, with.StorageClass, given != nil && given.StorageClassName != "", classes)
+		class, err := classFor(node, with.StorageClass, asked, classes)
 		if err != nil {
 			return err
 		}
 		if fs := fileSystem(class); fs != "" && node.FSType != "" && fs != node.FSType {
-			return reason.Refuse(api.ReasonStorageClassMissing, "storage class %s says that its volumes have the file system %s, and the snapshot of %s has %s: it could not be mounted. Name a class of driver %s for %s with --storage-class (spec.remap.storageClassName)",
+			why := api.ReasonStorageClassMissing
+			if asked {
+				why = api.ReasonRemapInvalid
+			}
+			return reason.Refuse(why, "storage class %s says that its volumes have the file system %s, and the snapshot of %s has %s: it could not be mounted. Name a class of driver %s for %s with --storage-class (spec.remap.storageClassName)",
 				class.Name, fs, node.Service, node.FSType, node.Driver, node.FSType)
 		}
 		if fs := fileSystem(class); fs != "" && node.FSType == "" && class.Name != node.StorageClass {

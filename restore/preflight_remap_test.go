@@ -67,7 +67,7 @@ func TestFits(t *testing.T) {
 		{name: "made by hand, a default of another driver", with: []client.Object{gp3(), class("x", "other", standard(0))}, record: byHand, reason: api.ReasonStorageClassMissing, says: []string{"default class x is of other", "gp3"}},
 		{name: "made by hand, remapped", with: []client.Object{gp3(), class("x", "other", standard(0))}, remap: &api.Remap{StorageClassName: "gp3"}, record: byHand},
 		{name: "of another file system", with: []client.Object{gp3(), class("fast", "d", func(c *storagev1.StorageClass) { c.Parameters = map[string]string{"csi.storage.k8s.io/fstype": "xfs"} })},
-			remap: &api.Remap{StorageClassName: "fast"}, record: func(r *catalog.Record) { r.Nodes[1].FSType = "ext4" }, reason: api.ReasonStorageClassMissing, says: []string{"class fast", "xfs", "couchdb-2 has ext4", "--storage-class"}},
+			remap: &api.Remap{StorageClassName: "fast"}, record: func(r *catalog.Record) { r.Nodes[1].FSType = "ext4" }, reason: api.ReasonRemapInvalid, says: []string{"class fast", "xfs", "couchdb-2 has ext4", "--storage-class"}},
 		{name: "of a file system that nobody knows", with: []client.Object{gp3(), class("fast", "d", func(c *storagev1.StorageClass) { c.Parameters = map[string]string{"fstype": "xfs"} })},
 			remap: &api.Remap{StorageClassName: "fast"}, says: []string{"class fast", "xfs", "couchdb-1-claim0 did not say"}},
 		{name: "of the same file system", with: []client.Object{class("fast", "d", func(c *storagev1.StorageClass) { c.Parameters = map[string]string{"fsType": "ext4"} })},
