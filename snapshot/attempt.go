@@ -65,7 +65,7 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup) error {
 	if err != nil {
 		return err
 	}
-	print := couch.beginFingerprint(ctx, b.Spec.Fingerprint, before.Counts, infos)
+	noted := couch.beginFingerprint(ctx, b.Spec.Fingerprint, before.Counts, infos)
 	if err := r.enter(ctx, b, api.PhaseCutting, fmt.Sprintf("attempt %d: quiesce %s, cutting %d volumes", b.Status.Attempt, h.mode, len(instance.Nodes))); err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup) error {
 	if err != nil {
 		return err
 	}
-	record.Fingerprint = couch.keepFingerprint(ctx, print)
+	record.Fingerprint = couch.keepFingerprint(ctx, noted)
 	for _, o := range objects {
 		raw, err := o.MarshalJSON()
 		if err != nil {

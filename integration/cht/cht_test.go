@@ -94,6 +94,16 @@ func TestNamesOfBothForms(t *testing.T) {
 	}
 }
 
+func TestConfigInImage(t *testing.T) {
+	d, ok := objectsOf(t, func(o *Options) { o.ConfigInImage = true })["deployment/cht-couchdb-2"].(*appsv1.Deployment)
+	if !ok {
+		t.Fatal("no deployment")
+	}
+	if mounts := d.Spec.Template.Spec.Containers[0].VolumeMounts; len(mounts) != 1 || mounts[0].MountPath != "/opt/couchdb/data" {
+		t.Errorf("%+v", mounts)
+	}
+}
+
 func TestDataMounts(t *testing.T) {
 	for subPath, want := range map[string]string{"data": "data", "": "", "storage/medic-core/couchdb/data": "storage/medic-core/couchdb/data", "disk%d/data": "disk2/data"} {
 		d, ok := objectsOf(t, func(o *Options) { o.DataSubPath, o.Nouveau = subPath, true })["deployment/cht-couchdb-2"].(*appsv1.Deployment)

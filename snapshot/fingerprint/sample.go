@@ -14,9 +14,10 @@ import (
 )
 
 const (
-	// PerDatabase and InAll bound the documents that are noted.
+	// PerDatabase bounds the documents that are noted of one database.
 	PerDatabase = 20
-	InAll       = 2000
+	// InAll bounds those of all databases together.
+	InAll = 2000
 	// draws from a database, each of documents that stand together.
 	draws = 4
 	// farthest that a draw skips: CouchDB walks through what is skipped.
