@@ -178,10 +178,10 @@ func delim(in *json.Decoder, want json.Delim) error {
 // stream opens an answer that is read as it comes. encoding is named, so that
 // nothing is unpacked on the way.
 func (c *Client) stream(ctx context.Context, method, path string, body []byte, encoding string, idle time.Duration) (io.ReadCloser, error) {
-	return c.open(ctx, request{method: method, path: path, body: body, encoding: encoding}, idle)
+	return c.open(ctx, exchange{method: method, path: path, body: body, encoding: encoding}, idle)
 }
 
-func (c *Client) open(ctx context.Context, r request, idle time.Duration) (*idleReader, error) {
+func (c *Client) open(ctx context.Context, r exchange, idle time.Duration) (*idleReader, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	s := &idleReader{ctx: ctx, cancel: cancel, idle: idle}
 	s.timer = time.AfterFunc(idle, func() { cancel(fmt.Errorf("%w for %s", ErrIdle, idle)) })

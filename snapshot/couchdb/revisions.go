@@ -144,7 +144,7 @@ func (c *Client) Store(ctx context.Context, database string, docs []json.RawMess
 // bounds the wait for the next byte.
 func (c *Client) CopyRevision(ctx context.Context, database string, from *Client, source string, leaf Leaf, idle time.Duration) error {
 	query := url.Values{"rev": {leaf.Rev}, "revs": {"true"}, "attachments": {"true"}, "att_encoding_info": {"true"}}
-	body, err := from.open(ctx, request{method: http.MethodGet, path: "/" + escape(source) + "/" + escapeID(leaf.ID) + "?" + query.Encode(),
+	body, err := from.open(ctx, exchange{method: http.MethodGet, path: "/" + escape(source) + "/" + escapeID(leaf.ID) + "?" + query.Encode(),
 		accept: "multipart/related", encoding: "identity"}, idle)
 	if err != nil {
 		return err
@@ -171,8 +171,8 @@ func (c *Client) CopyRevision(ctx context.Context, database string, from *Client
 	return err
 }
 
-// request is one that is answered with a stream.
-type request struct {
+// exchange is one that is answered with a stream.
+type exchange struct {
 	method, path string
 	body         []byte
 	// accept is a media type; "" is JSON.
@@ -180,7 +180,7 @@ type request struct {
 }
 
 // reader gives a body that can be sent again, or nil.
-func (r request) reader() io.Reader {
+func (r exchange) reader() io.Reader {
 	if r.body == nil {
 		return nil
 	}
