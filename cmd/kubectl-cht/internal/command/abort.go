@@ -91,6 +91,8 @@ func abortable(r *api.Restore) error {
 		next = "delete the restored database if you do not want it"
 	case r.Status.Phase == api.PhaseCompleted && r.Spec.TimeToLive != nil:
 		next = "the clone goes with it: " + remove
+	case r.Status.Phase == api.PhaseCompleted && !r.Spec.GoLive:
+		next = fmt.Sprintf("to remove the clone with its volumes, let its time be over: `kubectl patch restores.%s %s -n %s --type merge -p '{\"spec\":{\"timeToLive\":\"1s\"}}'`", api.GroupVersion.Group, r.Name, r.Namespace)
 	case r.Status.Phase == api.PhaseCompleted:
 		next = "delete the instance it made if you do not want it"
 	default:

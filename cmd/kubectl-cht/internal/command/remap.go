@@ -97,7 +97,7 @@ func readRemap(file string, in io.Reader) (*api.Remap, error) {
 		err = errors.Join(strict...)
 	}
 	if err != nil {
-		return nil, exit.Errorf(exit.Usage, "%s: %s; it holds what stands under spec.remap of a Restore (`kubectl explain restore.spec.remap`)", what, oneLine(err))
+		return nil, exit.Errorf(exit.Usage, "%s: %s; it holds what stands under spec.remap of a Restore (`kubectl explain restores.spec.remap --api-version=%s`)", what, oneLine(err), api.GroupVersion)
 	}
 	return asked, nil
 }
