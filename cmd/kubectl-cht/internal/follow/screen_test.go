@@ -62,11 +62,11 @@ func TestScreenMeasures(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	// A new phase counts from its own begin.
-	next := replicating(10)
+	next := replicating(400)
 	next.Phase = "Replacing"
 	out.Reset()
 	s.Show(next)
-	if got := out.String(); !strings.Contains(got, "1%  10 of 1000 documents\x1b[K") {
+	if got := out.String(); !strings.Contains(got, "40%  400 of 1000 documents\x1b[K") {
 		t.Errorf("%q", got)
 	}
 }
