@@ -175,7 +175,7 @@ func (f *restoreFlags) conflicts() error {
 		{f.couchDBOnly && len(live) > 0, fmt.Sprintf("--couchdb-only is for clones: an instance that is live needs all components; leave --couchdb-only or %s out", strings.Join(live, ""))},
 		{f.rotate && database, "--rotate-credentials has no meaning with --database: the running instance keeps its own; leave it out"},
 		{f.noSafetyBackup && !f.inPlace, "--no-safety-backup has no meaning without --in-place: nothing else replaces an instance; leave it out"},
-		{f.given("as") && !database, "--as names a database; give --database too"},
+		{f.given("as") && !database, "--as names a database here, not a user to impersonate; give --database too, or name the user in the kubeconfig (as: of a user)"},
 		{f.replace && !database, "--replace replaces a database; give --database too"},
 		{f.replace && f.given("as") && f.as != f.database, fmt.Sprintf("--replace puts the database back under its own name; leave --as %s out", f.as)},
 		{f.given("create-namespace") && f.createNamespace && (f.inPlace || database), "--create-namespace has no meaning here: the instance runs in a namespace that is there; leave it out"},

@@ -113,7 +113,7 @@ func TestRestoreRefusesBadInput(t *testing.T) {
 		{"--to clone --couchdb-only --go-live", "--couchdb-only is for clones"},
 		{"--database medic --rotate-credentials", "the running instance keeps its own"},
 		{"--to clone --no-safety-backup", "--no-safety-backup has no meaning without --in-place"},
-		{"--to clone --as x", "give --database too"},
+		{"--to clone --as x", "not a user to impersonate; give --database too"},
 		{"--to clone --replace", "give --database too"},
 		{"--database medic --as other --replace", "leave --as other out"},
 		{"--database Medic", `--database "Medic" cannot be the name of a database`},

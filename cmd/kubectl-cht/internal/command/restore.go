@@ -86,7 +86,7 @@ func restoreCommand(env *Env) *cobra.Command {
 	flags.BoolVar(&f.inPlace, "in-place", false, "Put the running instance back to the backup")
 	flags.BoolVar(&f.noSafetyBackup, "no-safety-backup", false, "In place: take no backup of the present state, which may be too broken for one")
 	flags.StringVar(&f.database, "database", "", "Restore this database alone, into a running instance")
-	flags.StringVar(&f.as, "as", "", "Name that the database gets (default NAME-restored-YYYYMMDD-HHMMSS, of the backup's cut)")
+	flags.StringVar(&f.as, "as", "", "Name that the database gets (default NAME-restored-YYYYMMDD-HHMMSS, of the backup's cut); not kubectl's --as, which this command does not take")
 	flags.BoolVar(&f.replace, "replace", false, "Put the database in the place of the live one, which is kept under another name")
 	flags.StringVar(&f.verify, "verify", string(api.VerifySample), "How much is compared with the backup before anything starts: Quick, Sample, Full")
 	flags.BoolVar(&f.rotate, "rotate-credentials", false, "Give the restored instance a new admin password and cookie secret")

@@ -10,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
@@ -30,14 +29,14 @@ type traces struct {
 	restore *api.Restore
 }
 
-// goneWithin bounds the wait for the end of what is taken back.
+// goneWithin bounds the wait for the end of each thing that is taken back.
 const goneWithin = time.Minute
 
 // takeBack removes the traces of a restore that has not begun, the Restore first,
 // since the controller reads the others for it. It works on after Ctrl-C, and
 // tells what it had to leave.
 func (e *Env) takeBack(ctx context.Context, c client.WithWatch, made *traces) (left []string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goneWithin)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*goneWithin)
 	defer cancel()
 	leave := func(what string, err error) {
 		if err != nil {
@@ -45,44 +44,40 @@ func (e *Env) takeBack(ctx context.Context, c client.WithWatch, made *traces) (l
 		}
 	}
 	if r := made.restore; r != nil {
-		leave(fmt.Sprintf("restore %s/%s, which does nothing as long as spec.planOnly is true", r.Namespace, r.Name), e.removeAll(ctx, c, r, &api.RestoreList{}))
+		leave(fmt.Sprintf("restore %s/%s, which does nothing as long as spec.planOnly is true", r.Namespace, r.Name), e.remove(ctx, c, r, &api.RestoreList{}))
 	}
 	if made.granted {
-		leave("the grant of the backup", made.grant.take(ctx))
+		leave("the target in the allowed namespaces of the backup", made.grant.take(ctx))
 	}
 	if n := made.namespace; n != nil {
 		err := onlyOurs(ctx, c, n.Name)
 		if err == nil {
-			err = e.removeAll(ctx, c, n, &corev1.NamespaceList{})
+			err = e.remove(ctx, c, n, &corev1.NamespaceList{})
 		}
 		leave("namespace "+n.Name, err)
 	}
 	return left
 }
 
-// removeAll deletes that object and no other, and waits until it is gone.
-func (e *Env) removeAll(ctx context.Context, c client.WithWatch, o client.Object, list client.ObjectList) error {
+// remove deletes that object and no other, and waits until it is gone.
+func (e *Env) remove(ctx context.Context, c client.WithWatch, o client.Object, list client.ObjectList) error {
+	ctx, cancel := context.WithTimeout(ctx, goneWithin)
+	defer cancel()
 	uid := o.GetUID()
 	if err := c.Delete(ctx, o, client.Preconditions{UID: &uid}); apierrors.IsNotFound(err) {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	return e.gone(ctx, c, client.ObjectKeyFromObject(o), uid, list)
-}
-
-// gone waits for the end of an object that is being deleted. Whoever may not
-// watch it is not kept waiting.
-func (e *Env) gone(ctx context.Context, c client.WithWatch, key client.ObjectKey, uid types.UID, list client.ObjectList) error {
-	err := follow.Until(ctx, c, list, key, uid, e.Follow, func(client.Object) bool { return false })
-	switch {
-	case errors.Is(err, follow.ErrGone) || apierrors.IsForbidden(err):
-		return nil
-	case errors.Is(err, context.DeadlineExceeded):
-		return errors.New("it is still being deleted; nothing more need be done")
-	default:
-		return err
+	// Whoever may not watch it is not kept waiting.
+	err := follow.Until(ctx, c, list, client.ObjectKeyFromObject(o), uid, e.Follow, func(client.Object) bool { return false })
+	if errors.Is(err, context.DeadlineExceeded) {
+		return errors.New("it is still being deleted")
 	}
+	if errors.Is(err, follow.ErrGone) || apierrors.IsForbidden(err) {
+		return nil
+	}
+	return err
 }
 
 // onlyOurs refuses to delete a namespace, just made, in which somebody has begun
