@@ -141,6 +141,15 @@ func escape(name string) string {
 	return strings.ReplaceAll(url.PathEscape(name), "+", "%2B")
 }
 
+// escapeID makes the path of a document's id. CouchDB wants the slash of _design/
+// as it is: escaped it answers with a redirect.
+func escapeID(id string) string {
+	if name, design := strings.CutPrefix(id, "_design/"); design {
+		return "_design/" + escape(name)
+	}
+	return escape(id)
+}
+
 // AddNode makes name a member of the cluster. A member that is there already
 // is no error.
 func (c *Client) AddNode(ctx context.Context, name string) error {
