@@ -189,9 +189,10 @@ func TestPlugin(t *testing.T) {
 	}
 
 	for args, says := range map[string][]string{
-		"--in-place":         {"in place, the CHT of namespace " + o.Namespace, former[0], "everything written after", "nothing is left of it"},
-		"--to " + clone:      {"isolated clone in namespace " + clone, "create NetworkPolicy", "nothing is left of it"},
-		"--in-place -o yaml": {"safetyBackup: Required", former[0], "planOnly: true"},
+		"--in-place":                 {"in place, the CHT of namespace " + o.Namespace, former[0], "everything written after", "nothing is left of it"},
+		"--to " + clone:              {"isolated clone in namespace " + clone, "create NetworkPolicy", "nothing is left of it"},
+		"--in-place -o yaml":         {"safetyBackup: Required", former[0], "planOnly: true"},
+		"--database medic --replace": {"database medic in the place of the live one", "create namespace " + o.Namespace + "-scratch-", "what was written to medic after", "nothing is left of it"},
 	} {
 		t.Run("dry run "+args, func(t *testing.T) {
 			code, out, errOut := p.run(ctx, t, from+args+" --dry-run")
@@ -207,6 +208,7 @@ func TestPlugin(t *testing.T) {
 		{"--in-place", 2, []string{"nobody can be asked here", "--yes"}},
 		{"--in-place --yes --storage-class no-such-class", 4, []string{"is refused (StorageClassMissing)", "--storage-class", "nothing was touched"}},
 		{"--to " + clone + " --dry-run --zone nowhere", 4, []string{"is refused (NodeUnavailable)", "Choose one with --zone", "nothing was touched"}},
+		{"--database none --dry-run", 4, []string{"is refused (DatabaseMissing)", "has no database none", "nothing was touched"}},
 		{"--to " + o.Namespace, 4, []string{"holds a CHT already"}},
 	} {
 		t.Run("refused "+tt.args, func(t *testing.T) {
@@ -230,8 +232,12 @@ func TestPlugin(t *testing.T) {
 		expect(t, "abort", code, 0, out+errOut, "is Failed (Aborted)")
 		code, out, errOut = p.run(ctx, t, "restore abort r -n "+clone)
 		expect(t, "abort again", code, 4, out+errOut, "is Failed already")
-		if got := holdings(ctx, t, c, clone); len(got) > 0 {
-			t.Errorf("the clone still has %v", got)
+		for got := holdings(ctx, t, c, clone); len(got) > 0; got = holdings(ctx, t, c, clone) {
+			select {
+			case <-ctx.Done():
+				t.Fatalf("the clone still has %v", got)
+			case <-time.After(200 * time.Millisecond):
+			}
 		}
 		var n corev1.Namespace
 		if err := c.Client.Get(ctx, client.ObjectKey{Name: clone}, &n); err != nil || n.Annotations[api.CreatedForAnnotation] != "r" {
@@ -264,5 +270,11 @@ func TestPlugin(t *testing.T) {
 			t.Errorf("%d differences to before, the first: %v", len(diff), diff[:min(5, len(diff))])
 		}
 		deleteSafety(ctx, t, c, &r)
+	})
+	t.Run("one database", func(t *testing.T) {
+		code, out, errOut := p.run(ctx, t, from+"--database medic --as medic-monday --name one")
+		expect(t, "one database", code, 0, out+errOut, "restore "+o.Namespace+"/one is Completed", "Restored as:  medic-monday", "deleted ones included, are those of the backup")
+		code, out, errOut = p.run(ctx, t, from+"--database medic --as medic-monday --name two")
+		expect(t, "again", code, 1, out+errOut, "failed (DatabaseExists)", "--as")
 	})
 }

@@ -21,8 +21,8 @@ func abortCommand(env *Env) *cobra.Command {
 		Use:   "abort NAME [-n NAMESPACE]",
 		Short: "Undo a restore that is under way",
 		Long: `Undo a restore that is under way, and show how it goes. In place the instance
-returns to the volumes, templates and replicas of before; elsewhere what was made
-is removed. It cannot be taken back.
+returns to the volumes, templates and replicas of before, a database that was being replaced is the former
+again; elsewhere what was made is removed. It cannot be taken back.
 
 Exit code 0 says that the restore was undone.
 
@@ -79,6 +79,8 @@ func abortable(r *api.Restore) error {
 		return exit.Errorf(exit.Refused, "%s: the clone's time was over and it was removed; nothing need be done", what)
 	case r.Status.Phase == api.PhaseFailed && r.Spec.InPlace != nil:
 		next = "the instance runs on its former volumes"
+	case r.Status.Phase == api.PhaseFailed && r.Spec.Database != nil:
+		next = "what it made is removed, and the running databases are as they were"
 	case r.Status.Phase == api.PhaseFailed:
 		next = "what it left for a look goes with it: " + remove
 	case r.Status.Phase == api.PhaseCompleted && r.Spec.InPlace != nil && r.Status.SafetyBackup != "":
@@ -108,7 +110,9 @@ func (w *waiting) undone(final client.Object) error {
 	switch {
 	case state.Good():
 		return exit.Errorf(exit.Failed, "%s had completed before the abort reached it, and is not undone; see: %s", state.Title(), show.Next(state))
-	case state.Reason == api.ReasonAborted || ok && r.Spec.InPlace != nil && state.Phase == api.PhaseFailed || state.Phase == api.PhaseExpired:
+	case state.Reason == api.ReasonAborted || state.Phase == api.PhaseExpired:
+		return nil
+	case ok && (r.Spec.InPlace != nil || r.Spec.Database != nil): // whatever their reason, these undo themselves
 		return nil
 	default:
 		return exit.Errorf(exit.Failed, "%s had failed by itself (%s) before the abort reached it; see what is left of it: %s", state.Title(), state.Reason, show.Next(state))

@@ -73,11 +73,13 @@ func TestAbortCameTooLate(t *testing.T) {
 	w = newWorld(t, ends(api.PhaseFailed, api.ReasonVerificationFailed), restoreAt(api.PhaseVerifying, nil))
 	w.mustRun(t, exit.Failed, []string{"had failed by itself (VerificationFailed)", "describe restore r -n medic"}, "restore", "abort", "r")
 
-	// In place a failure has returned to the former volumes, whatever its reason.
-	w = newWorld(t, ends(api.PhaseFailed, api.ReasonVerificationFailed), restoreAt(api.PhaseRollingBack, inPlaceOf))
-	w.mustRun(t, exit.Good, nil, "restore", "abort", "r")
-	if !strings.Contains(w.out.String(), "is Failed (VerificationFailed): as it came") {
-		t.Errorf("stdout %s", w.out)
+	// In place, and of one database, a failure has undone itself, whatever its reason.
+	for _, form := range []func(*api.Restore){inPlaceOf, func(r *api.Restore) { r.Spec.Database = &api.DatabaseRestore{Name: "medic"} }} {
+		w = newWorld(t, ends(api.PhaseFailed, api.ReasonVerificationFailed), restoreAt(api.PhaseRollingBack, form))
+		w.mustRun(t, exit.Good, nil, "restore", "abort", "r")
+		if !strings.Contains(w.out.String(), "is Failed (VerificationFailed): as it came") {
+			t.Errorf("stdout %s", w.out)
+		}
 	}
 }
 
@@ -99,6 +101,7 @@ func TestAbortRefuses(t *testing.T) {
 		}), []string{"kept as medic-replaced-1"}},
 		{"failed clone", restoreAt(api.PhaseFailed, nil), []string{"is Failed already", "kubectl delete restores.backup.communityhealthtoolkit.org r -n medic"}},
 		{"failed in place", restoreAt(api.PhaseFailed, inPlaceOf), []string{"runs on its former volumes"}},
+		{"failed database", restoreAt(api.PhaseFailed, func(r *api.Restore) { r.Spec.Database = &api.DatabaseRestore{Name: "medic"} }), []string{"the running databases are as they were"}},
 		{"expiring", restoreAt(api.PhaseExpiring, nil), []string{"it is being removed"}},
 		{"expired", restoreAt(api.PhaseExpired, nil), []string{"it was removed"}},
 		{"being deleted", restoreAt(api.PhaseSwapping, func(r *api.Restore) {

@@ -178,6 +178,7 @@ func (f *restoreFlags) conflicts() error {
 		{f.given("as") && !database, "--as names a database here, not a user to impersonate; give --database too, or name the user in the kubeconfig (as: of a user)"},
 		{f.replace && !database, "--replace replaces a database; give --database too"},
 		{f.replace && f.given("as") && f.as != f.database, fmt.Sprintf("--replace puts the database back under its own name; leave --as %s out", f.as)},
+		{f.replace && strings.HasPrefix(f.database, "_"), fmt.Sprintf("%s is CouchDB's own and cannot be replaced while it runs; restore it under another name (--as without --replace), or restore in place (--in-place)", f.database)},
 		{f.given("create-namespace") && f.createNamespace && (f.inPlace || database), "--create-namespace has no meaning here: the instance runs in a namespace that is there; leave it out"},
 		{f.dryRun && (f.noWait || !f.wait), "--dry-run waits for the plan; leave --no-wait out"},
 		{f.asks() && f.remaps.file == "-", "--remap - takes stdin, so that nobody can be asked; put the remap into a file, or give --yes"},

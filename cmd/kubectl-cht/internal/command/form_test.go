@@ -116,6 +116,7 @@ func TestRestoreRefusesBadInput(t *testing.T) {
 		{"--to clone --as x", "not a user to impersonate; give --database too"},
 		{"--to clone --replace", "give --database too"},
 		{"--database medic --as other --replace", "leave --as other out"},
+		{"--database _users --replace", "_users is CouchDB's own"},
 		{"--database Medic", `--database "Medic" cannot be the name of a database`},
 		{"--database=", `--database "" cannot be`},
 		{"--database medic --as _users", `--as "_users" cannot be`},

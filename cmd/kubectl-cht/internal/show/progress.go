@@ -16,18 +16,20 @@ type Progress struct {
 	Left      time.Duration
 }
 
-// progressOf gives how far a restore's present step is, nil when it does not count.
+// progressOf gives how far a restore's present step is, nil when it does not
+// count. One database is verified before it is replicated, in the same phase.
 func progressOf(r *api.Restore) *Progress {
 	switch r.Status.Phase {
-	case api.PhaseReplicating, api.PhaseReplacing:
-		if d := r.Status.Database; d != nil && d.Total > 0 {
-			return &Progress{Done: d.Written, Total: d.Total}
-		}
-	case api.PhaseVerifying:
-		if v := r.Status.Verification; v != nil && v.Progress != nil && v.Progress.Total > 0 {
-			p := v.Progress
-			return &Progress{Done: p.Done, Total: p.Total, PerSecond: p.DocumentsPerSecond, Left: time.Duration(p.SecondsLeft) * time.Second}
-		}
+	case api.PhaseVerifying, api.PhaseReplicating, api.PhaseReplacing, api.PhaseRollingBack:
+	default:
+		return nil
+	}
+	if v := r.Status.Verification; v != nil && v.CompletionTime == nil && v.Progress != nil && v.Progress.Total > 0 {
+		p := v.Progress
+		return &Progress{Done: p.Done, Total: p.Total, PerSecond: p.DocumentsPerSecond, Left: time.Duration(p.SecondsLeft) * time.Second}
+	}
+	if d := r.Status.Database; d != nil && d.Total > 0 {
+		return &Progress{Done: d.Written, Total: d.Total}
 	}
 	return nil
 }

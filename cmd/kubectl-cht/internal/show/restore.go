@@ -47,10 +47,15 @@ func restoreFacts(r *api.Restore) [][]string {
 	}
 	if d := r.Status.Database; d != nil {
 		fact("Restored as:", d.As)
-		fact("Live one kept as:", d.KeptAs)
-		fact("Scratch namespace:", d.Scratch)
-		if d.Total > 0 && progressOf(r) == nil {
-			fact("Documents written:", fmt.Sprintf("%d of %d", d.Written, d.Total))
+		if r.Status.Phase != api.PhaseFailed { // that has removed them
+			fact("Live one kept as:", d.KeptAs)
+			if r.Status.Phase != api.PhaseCompleted {
+				fact("Scratch namespace:", d.Scratch)
+				fact("Staged as:", d.Staging)
+			}
+		}
+		if d.Compared > 0 {
+			fact("Compared:", fmt.Sprintf("%d documents, deleted ones included, are those of the backup", d.Compared))
 		}
 	}
 	if p := progressOf(r); p != nil {

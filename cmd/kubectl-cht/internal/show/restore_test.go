@@ -136,12 +136,41 @@ func TestDatabaseProgress(t *testing.T) {
 			t.Errorf("lacks %q:\n%s", want, got)
 		}
 	}
-	r.Status.Phase, r.Status.Database.KeptAs, r.Status.Database.Written, r.Spec.Database.Replace = api.PhaseCompleted, "medic-replaced-1", 1000, true
+	r.Spec.Database.Replace = true
+	d := r.Status.Database
+	d.As, d.Staging, d.KeptAs = "medic", "medic-restored-1", "medic-replaced-1"
 	got = strings.Join(Summary(r, false), "\n")
-	for _, want := range []string{"in the place of the live one", "Live one kept as:   medic-replaced-1\n", "Documents written:  1000 of 1000"} {
+	for _, want := range []string{"in the place of the live one", "Restored as:        medic\n", "Live one kept as:   medic-replaced-1\n", "Staged as:          medic-restored-1\n"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("lacks %q:\n%s", want, got)
 		}
+	}
+	r.Status.Phase, d.Written, d.Compared = api.PhaseCompleted, 1000, 1000
+	got = strings.Join(Summary(r, false), "\n")
+	for _, want := range []string{"Live one kept as:  medic-replaced-1\n", "Compared:          1000 documents, deleted ones included, are those of the backup"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("lacks %q:\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "clone-scratch") || strings.Contains(got, "medic-restored-1") {
+		t.Errorf("tells what is gone:\n%s", got)
+	}
+	r.Status.Phase = api.PhaseFailed
+	if got := strings.Join(Summary(r, false), "\n"); strings.Contains(got, "medic-replaced-1") {
+		t.Errorf("tells what is gone:\n%s", got)
+	}
+}
+
+// One database is verified before it is replicated, in the same phase.
+func TestProgressOfOneDatabase(t *testing.T) {
+	r := replicating()
+	r.Status.Verification = verifying().Status.Verification
+	if p := Of(r).Progress; p == nil || p.Done != 520_000 {
+		t.Errorf("while it is verified: %v", p)
+	}
+	r.Status.Verification.CompletionTime = afterP(0)
+	if p := Of(r).Progress; p == nil || p.Done != 250 {
+		t.Errorf("while it is replicated: %v", p)
 	}
 }
 
