@@ -69,7 +69,7 @@ func (r *Reconciler) preflightDatabase(ctx context.Context, w *work) error {
 		return reason.Refuse(api.ReasonDatabaseMissing, "backup %s/%s has no database %s; it has: %s", w.record.Namespace, w.record.Name, spec.Name, some(slices.Sorted(maps.Keys(w.record.After.ShardMaps))))
 	}
 	if spec.Replace && strings.HasPrefix(spec.Name, "_") {
-		return reason.Refuse(api.ReasonDatabaseExists, "database %s is CouchDB's own and cannot be replaced while it runs; restore it under another name (--as), or restore in place (--in-place)", spec.Name)
+		return reason.Refuse(api.ReasonDatabaseExists, "database %s is CouchDB's own and cannot be replaced while it runs; restore it under another name (--database-as), or restore in place (--in-place)", spec.Name)
 	}
 	restore.Status.Database = &api.DatabaseStatus{Scratch: scratchName(restore), As: w.restoredAs()}
 	if spec.Replace {
@@ -85,7 +85,7 @@ func (r *Reconciler) preflightDatabase(ctx context.Context, w *work) error {
 			return err
 		}
 		if exists {
-			return reason.Refuse(api.ReasonDatabaseExists, "database %s exists in %s already; choose another name (--as), delete it, or put the backup's in the place of the live one (--replace), which is first kept under another name", name, restore.Namespace)
+			return reason.Refuse(api.ReasonDatabaseExists, "database %s exists in %s already; choose another name (--database-as), delete it, or put the backup's in the place of the live one (--replace), which is first kept under another name", name, restore.Namespace)
 		}
 	}
 	if spec.Replace {
@@ -94,7 +94,7 @@ func (r *Reconciler) preflightDatabase(ctx context.Context, w *work) error {
 			return err
 		}
 		if !exists {
-			return reason.Refuse(api.ReasonDatabaseMissing, "there is no database %s in %s that could be replaced; restore it with --as %s and without --replace", spec.Name, restore.Namespace, spec.Name)
+			return reason.Refuse(api.ReasonDatabaseMissing, "there is no database %s in %s that could be replaced; restore it with --database-as %s and without --replace", spec.Name, restore.Namespace, spec.Name)
 		}
 	}
 	w.caution("the volumes of %s need as much free space as database %s takes%s; CouchDB does not tell how much is free", restore.Namespace, spec.Name, map[bool]string{true: " three times over, since it is copied beside the live one, and that is kept"}[spec.Replace])

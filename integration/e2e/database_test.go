@@ -105,7 +105,7 @@ func TestOneDatabase(t *testing.T) {
 	scratchGone(ctx, t, c, r)
 
 	t.Run("a second time", func(t *testing.T) {
-		refused(ctx, t, c, o.Namespace, oneDatabase(b, api.DatabaseRestore{Name: "medic"}), api.ReasonDatabaseExists, d.As+" exists", "--as", "--replace")
+		refused(ctx, t, c, o.Namespace, oneDatabase(b, api.DatabaseRestore{Name: "medic"}), api.ReasonDatabaseExists, d.As+" exists", "--database-as", "--replace")
 	})
 }
 
@@ -266,9 +266,9 @@ func TestDatabaseRefusals(t *testing.T) {
 		says      []string
 	}{
 		{"a database that the backup does not have", o.Namespace, api.DatabaseRestore{Name: "medicc"}, api.ReasonDatabaseMissing, []string{"no database medicc", "medic-logs"}},
-		{"a name that is taken", o.Namespace, api.DatabaseRestore{Name: "medic", As: "medic-logs"}, api.ReasonDatabaseExists, []string{"medic-logs exists", "--as", "--replace"}},
+		{"a name that is taken", o.Namespace, api.DatabaseRestore{Name: "medic", As: "medic-logs"}, api.ReasonDatabaseExists, []string{"medic-logs exists", "--database-as", "--replace"}},
 		{"over the live one without replace", o.Namespace, api.DatabaseRestore{Name: "medic", As: "medic"}, api.ReasonDatabaseExists, []string{"medic exists", "--replace"}},
-		{"CouchDB's own", o.Namespace, api.DatabaseRestore{Name: "_users", Replace: true}, api.ReasonDatabaseExists, []string{"_users", "CouchDB's own", "--as"}},
+		{"CouchDB's own", o.Namespace, api.DatabaseRestore{Name: "_users", Replace: true}, api.ReasonDatabaseExists, []string{"_users", "CouchDB's own", "--database-as"}},
 		{"no instance there", c.TempNamespace(t, "empty"), api.DatabaseRestore{Name: "medic"}, api.ReasonNoInstance, []string{"no CHT instance"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

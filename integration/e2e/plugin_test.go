@@ -272,9 +272,9 @@ func TestPlugin(t *testing.T) {
 		deleteSafety(ctx, t, c, &r)
 	})
 	t.Run("one database", func(t *testing.T) {
-		code, out, errOut := p.run(ctx, t, from+"--database medic --as medic-monday --name one")
+		code, out, errOut := p.run(ctx, t, from+"--database medic --database-as medic-monday --name one")
 		expect(t, "one database", code, 0, out+errOut, "restore "+o.Namespace+"/one is Completed", "Restored as:  medic-monday", "deleted ones included, are those of the backup")
-		code, out, errOut = p.run(ctx, t, from+"--database medic --as medic-monday --name two")
-		expect(t, "again", code, 1, out+errOut, "failed (DatabaseExists)", "--as")
+		code, out, errOut = p.run(ctx, t, from+"--database medic --database-as medic-monday --name two")
+		expect(t, "again", code, 1, out+errOut, "failed (DatabaseExists)", "--database-as")
 	})
 }

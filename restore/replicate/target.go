@@ -60,7 +60,7 @@ func Make(ctx context.Context, t Target) error {
 			return WriteMarker(ctx, t.Side, &Marker{Restore: t.Owner, From: t.From})
 		}
 	}
-	return reason.Refuse(api.ReasonDatabaseExists, "database %s exists and is not of this restore; choose another name (--as), or delete it", t.Database)
+	return reason.Refuse(api.ReasonDatabaseExists, "database %s exists and is not of this restore; choose another name (--database-as), or delete it", t.Database)
 }
 
 // Exists tells whether there is such a database.

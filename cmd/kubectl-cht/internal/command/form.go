@@ -116,8 +116,8 @@ func (f *restoreFlags) particulars(spec *api.RestoreSpec) error {
 		if err := checkDatabase("--database", f.database, databaseName); err != nil {
 			return err
 		}
-		if f.given("as") {
-			if err := checkDatabase("--as", f.as, newDatabaseName); err != nil {
+		if f.given("database-as") {
+			if err := checkDatabase("--database-as", f.as, newDatabaseName); err != nil {
 				return err
 			}
 		}
@@ -175,10 +175,10 @@ func (f *restoreFlags) conflicts() error {
 		{f.couchDBOnly && len(live) > 0, fmt.Sprintf("--couchdb-only is for clones: an instance that is live needs all components; leave --couchdb-only or %s out", strings.Join(live, ""))},
 		{f.rotate && database, "--rotate-credentials has no meaning with --database: the running instance keeps its own; leave it out"},
 		{f.noSafetyBackup && !f.inPlace, "--no-safety-backup has no meaning without --in-place: nothing else replaces an instance; leave it out"},
-		{f.given("as") && !database, "--as names a database here, not a user to impersonate; give --database too, or name the user in the kubeconfig (as: of a user)"},
+		{f.given("database-as") && !database, "--database-as names the restored database; give --database too, or leave it out"},
 		{f.replace && !database, "--replace replaces a database; give --database too"},
-		{f.replace && f.given("as") && f.as != f.database, fmt.Sprintf("--replace puts the database back under its own name; leave --as %s out", f.as)},
-		{f.replace && strings.HasPrefix(f.database, "_"), fmt.Sprintf("%s is CouchDB's own and cannot be replaced while it runs; restore it under another name (--as without --replace), or restore in place (--in-place)", f.database)},
+		{f.replace && f.given("database-as") && f.as != f.database, fmt.Sprintf("--replace puts the database back under its own name; leave --database-as %s out", f.as)},
+		{f.replace && strings.HasPrefix(f.database, "_"), fmt.Sprintf("%s is CouchDB's own and cannot be replaced while it runs; restore it under another name (--database-as without --replace), or restore in place (--in-place)", f.database)},
 		{f.given("create-namespace") && f.createNamespace && (f.inPlace || database), "--create-namespace has no meaning here: the instance runs in a namespace that is there; leave it out"},
 		{f.dryRun && (f.noWait || !f.wait), "--dry-run waits for the plan; leave --no-wait out"},
 		{f.asks() && f.remaps.file == "-", "--remap - takes stdin, so that nobody can be asked; put the remap into a file, or give --yes"},

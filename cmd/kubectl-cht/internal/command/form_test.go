@@ -61,11 +61,11 @@ func TestRestoreForms(t *testing.T) {
 			s.InPlace, s.Credentials, s.Remap = &api.InPlace{SafetyBackup: api.SafetyBackupSkip}, api.CredentialsRotate, &api.Remap{StorageClassName: "gold"}
 		})},
 		{"--database medic", "medic", defaults(func(s *api.RestoreSpec) { s.Database = &api.DatabaseRestore{Name: "medic"} })},
-		{"--database _users --as users-old --to other --verify Full", "other", defaults(func(s *api.RestoreSpec) {
+		{"--database _users --database-as users-old --to other --verify Full", "other", defaults(func(s *api.RestoreSpec) {
 			s.Database, s.Verify = &api.DatabaseRestore{Name: "_users", As: "users-old"}, api.VerifyFull
 		})},
 		{"--database medic --replace --yes", "medic", defaults(func(s *api.RestoreSpec) { s.Database = &api.DatabaseRestore{Name: "medic", Replace: true} })},
-		{"--database medic --as medic --replace --yes", "medic", defaults(func(s *api.RestoreSpec) {
+		{"--database medic --database-as medic --replace --yes", "medic", defaults(func(s *api.RestoreSpec) {
 			s.Database = &api.DatabaseRestore{Name: "medic", As: "medic", Replace: true}
 		})},
 	} {
@@ -113,14 +113,14 @@ func TestRestoreRefusesBadInput(t *testing.T) {
 		{"--to clone --couchdb-only --go-live", "--couchdb-only is for clones"},
 		{"--database medic --rotate-credentials", "the running instance keeps its own"},
 		{"--to clone --no-safety-backup", "--no-safety-backup has no meaning without --in-place"},
-		{"--to clone --as x", "not a user to impersonate; give --database too"},
+		{"--to clone --database-as x", "--database-as names the restored database; give --database too"},
 		{"--to clone --replace", "give --database too"},
-		{"--database medic --as other --replace", "leave --as other out"},
+		{"--database medic --database-as other --replace", "leave --database-as other out"},
 		{"--database _users --replace", "_users is CouchDB's own"},
 		{"--database Medic", `--database "Medic" cannot be the name of a database`},
 		{"--database=", `--database "" cannot be`},
-		{"--database medic --as _users", `--as "_users" cannot be`},
-		{"--database medic --as=", `--as "" cannot be`},
+		{"--database medic --database-as _users", `--database-as "_users" cannot be`},
+		{"--database medic --database-as=", `--database-as "" cannot be`},
 		{"--database " + strings.Repeat("m", 239), "cannot be the name of a database"},
 		{"--in-place --create-namespace", "--create-namespace has no meaning here"},
 		{"--to clone --verify most", "use one of: Quick, Sample, Full"},

@@ -54,7 +54,7 @@ const restoreExample = `  kubectl cht restore --from medic/nightly --to medic-cl
   kubectl cht restore --from medic/monday --in-place --dry-run
   kubectl cht restore --from medic/monday --in-place              # after a bad upgrade
   kubectl cht restore abort NAME -n medic
-  kubectl cht restore --from medic/monday --database medic --as medic-monday
+  kubectl cht restore --from medic/monday --database medic --database-as medic-monday
   kubectl cht restore --from medic/nightly --to drill --couchdb-only --verify Full --ttl 1h
   kubectl cht restore --from eu/nightly --to eu --go-live --storage-class gp3 --zone eu-west-1b --toleration '' --ingress-host cht.example.org`
 
@@ -86,7 +86,7 @@ func restoreCommand(env *Env) *cobra.Command {
 	flags.BoolVar(&f.inPlace, "in-place", false, "Put the running instance back to the backup")
 	flags.BoolVar(&f.noSafetyBackup, "no-safety-backup", false, "In place: take no backup of the present state, which may be too broken for one")
 	flags.StringVar(&f.database, "database", "", "Restore this database alone, into a running instance")
-	flags.StringVar(&f.as, "as", "", "Name that the database gets (default NAME-restored-YYYYMMDD-HHMMSS, of the backup's cut); not kubectl's --as, which this command does not take")
+	flags.StringVar(&f.as, "database-as", "", "Name that the database gets (default NAME-restored-YYYYMMDD-HHMMSS, of the backup's cut)")
 	flags.BoolVar(&f.replace, "replace", false, "Put the database in the place of the live one, which is kept under another name")
 	flags.StringVar(&f.verify, "verify", string(api.VerifySample), "How much is compared with the backup before anything starts: Quick, Sample, Full")
 	flags.BoolVar(&f.rotate, "rotate-credentials", false, "Give the restored instance a new admin password and cookie secret")
