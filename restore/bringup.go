@@ -38,6 +38,9 @@ func (r *Reconciler) startCouchDB(ctx context.Context, w *work) error {
 	}); err != nil {
 		return err
 	}
+	if err := c.holdReplication(ctx, w); err != nil {
+		return err
+	}
 	if err := c.join(ctx); err != nil {
 		return err
 	}

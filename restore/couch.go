@@ -87,6 +87,29 @@ func retry(ctx context.Context, do func() error) error {
 	return err
 }
 
+// holdReplication keeps a clone from going on with the source's replications. Where
+// the configuration is on the volume, prepare-volume has done that for good; else it
+// holds until CouchDB starts again.
+func (c couch) holdReplication(ctx context.Context, w *work) error {
+	if !w.isClone() {
+		return nil
+	}
+	for i, node := range w.record.Nodes {
+		if node.ConfigOnVolume {
+			continue
+		}
+		if err := retry(ctx, func() error {
+			if err := c.clients[i].Configure(ctx, "replicator", "max_jobs", "0"); err != nil {
+				return notYet{fmt.Errorf("hold the replications of %s: %w", c.services[i], err)}
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // join makes the nodes one cluster under their new names, and watches that no
 // other name appears: that would be the source, and the clone about to join it.
 func (c couch) join(ctx context.Context) error {

@@ -51,7 +51,8 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 	if !slices.ContainsFunc(objects, func(o client.Object) bool { _, node := o.(*corev1.Node); return node }) {
 		objects = append(slices.Clone(objects), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "worker-1", Labels: map[string]string{corev1.LabelHostname: "worker-1"}}})
 	}
-	c := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&api.Backup{}, &api.Restore{}).WithObjects(objects...).Build()
+	c := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&api.Backup{}, &api.Restore{}).WithObjects(objects...).
+		WithIndex(&api.Restore{}, "metadata.name", func(o client.Object) []string { return []string{o.GetName()} }).Build()
 	b := &bench{t: t, now: epoch}
 	b.Reconciler = &Reconciler{Client: c, Records: catalog.Store{Client: c, Namespace: home}, Events: events.NewFakeRecorder(1000), Image: "cht-backup:test",
 		Now: func() time.Time { return b.now }}

@@ -53,9 +53,11 @@ func (r *Reconciler) placed(ctx context.Context, w *work) error {
 
 // starts tells whether the restore brings a component up.
 func (w *work) starts(component string) bool {
-	live := w.restore.Spec.GoLive || w.restore.Spec.InPlace != nil
-	return live || component != "sentinel"
+	return !w.isClone() || component != "sentinel"
 }
+
+// isClone tells whether the restored instance must not reach anybody.
+func (w *work) isClone() bool { return !w.restore.Spec.GoLive && w.restore.Spec.InPlace == nil }
 
 // has tells whether an object is of the backup. In place there are others too,
 // which stay as they are.

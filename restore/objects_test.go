@@ -87,21 +87,25 @@ func TestIsolation(t *testing.T) {
 func TestPreparePod(t *testing.T) {
 	node := recordOf(t, "u").Nodes[0]
 	node.DataSubPath = "storage/medic-core/couchdb/data"
-	for cluster, want := range map[bool]string{
-		true:  "/cht-backup prepare-volume --data /volume/storage/medic-core/couchdb/data --config /volume/local.d --cluster",
-		false: "/cht-backup prepare-volume --data /volume/storage/medic-core/couchdb/data --config /volume/local.d",
+	const begin = "/cht-backup prepare-volume --data /volume/storage/medic-core/couchdb/data --config /volume/local.d"
+	for want, tt := range map[string]struct {
+		nodes  int
+		change func(*api.Restore)
+	}{
+		begin + " --cluster --hold-replication": {2, func(*api.Restore) {}},
+		begin + " --hold-replication":           {1, func(*api.Restore) {}},
+		begin + " --cluster":                    {2, live},
+		begin:                                   {1, func(r *api.Restore) { r.Spec.InPlace = &api.InPlace{} }},
 	} {
-		w := workOf(t, restoreOf())
-		if !cluster {
-			w.record.Nodes = w.record.Nodes[:1]
-		}
+		w := workOf(t, restoreOf(tt.change))
+		w.record.Nodes = w.record.Nodes[:tt.nodes]
 		if got := strings.Join(w.preparePod(node, "i").Spec.Containers[0].Command, " "); got != want {
 			t.Errorf("got %s", got)
 		}
 	}
 	node.DataSubPath, node.ConfigOnVolume = "", false
 	p := workOf(t, restoreOf()).preparePod(node, "i")
-	if got := strings.Join(p.Spec.Containers[0].Command, " "); got != "/cht-backup prepare-volume --data /volume --cluster" {
+	if got := strings.Join(p.Spec.Containers[0].Command, " "); got != "/cht-backup prepare-volume --data /volume --cluster --hold-replication" {
 		t.Errorf("got %s", got)
 	}
 	c := p.Spec.Containers[0].SecurityContext

@@ -32,6 +32,9 @@ func (w *work) preparePod(node catalog.Node, image string) *corev1.Pod {
 	if len(w.record.Nodes) > 1 {
 		command = append(command, "--cluster")
 	}
+	if w.isClone() {
+		command = append(command, "--hold-replication")
+	}
 	pod := ourPod(w.restore, rolePrepare, node.Service, image, command)
 	w.place(&pod.Spec, node.Service)
 	root, no := int64(0), false

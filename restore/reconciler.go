@@ -222,9 +222,9 @@ func (r *Reconciler) failed(ctx context.Context, restore *api.Restore, err error
 	case phase == api.PhaseExpiring: // likewise: protected data must not stay, unseen
 		r.progress(restore, err.Error())
 		return err
-	case restore.Spec.InPlace != nil && touches(phase):
+	case touched(restore):
 		restore.Status.PendingReason, restore.Status.PendingMessage = e.Reason, status.Clip(err.Error())
-		r.enter(restore, api.PhaseRollingBack, "returning to the volumes and replicas of before, since: "+err.Error())
+		r.enter(restore, api.PhaseRollingBack, "returning to what was before, since: "+err.Error())
 		return nil
 	case restore.Spec.InPlace != nil || restore.Spec.Database != nil || e.Reason == api.ReasonAborted || phase == api.PhaseVolumes || phase == api.PhaseObjects:
 		if undoErr := r.undo(ctx, restore); undoErr != nil {

@@ -18,6 +18,9 @@ import (
 // undo deletes everything this restore made, claims and volumes included. It is
 // for a restore that did not complete.
 func (r *Reconciler) undo(ctx context.Context, restore *api.Restore) error {
+	if restore.Spec.Database != nil {
+		return r.undoDatabase(ctx, restore)
+	}
 	selector := client.MatchingLabels(labels(restore, ""))
 	for i := len(cht.ObjectKinds) - 1; i >= 0; i-- {
 		list := &unstructured.UnstructuredList{}
@@ -119,9 +122,9 @@ func (r *Reconciler) remove(ctx context.Context, restore *api.Restore) error {
 	switch {
 	case restore.Status.Phase == api.PhaseCompleted && restore.Spec.TimeToLive == nil:
 		undo = r.dropImports
-	case restore.Spec.InPlace != nil && !snapshot.Ended(restore.Status.Phase) && touches(restore.Status.Phase):
+	case !snapshot.Ended(restore.Status.Phase) && touched(restore):
 		undo = func(ctx context.Context, restore *api.Restore) error {
-			_, err := r.returnAll(ctx, restore)
+			_, err := r.putAllBack(ctx, restore)
 			return err
 		}
 	}

@@ -14,18 +14,30 @@ import (
 	api "github.com/medic/cht-backup/api/v1alpha1"
 )
 
-// rollBack returns an instance to the volumes, templates and replicas it had
-// before a restore in place, and ends the restore. It is tried until it is done.
+// rollBack returns an instance to what it was before a restore in place, or before
+// a database was replaced, and ends the restore. It is tried until it is done.
 func (r *Reconciler) rollBack(ctx context.Context, restore *api.Restore) error {
-	kept, err := r.returnAll(ctx, restore)
+	kept, err := r.putAllBack(ctx, restore)
 	if err != nil {
 		return err
 	}
 	restore.Status.Notes = append(restore.Status.Notes, kept...)
 	r.end(restore, api.PhaseFailed)
-	r.conclude(restore, false, restore.Status.PendingReason, restore.Status.PendingMessage+"; the instance runs on its former volumes again")
+	now := "the instance runs on its former volumes again"
+	if d := restore.Spec.Database; d != nil {
+		now = fmt.Sprintf("database %s is the former again", d.Name)
+	}
+	r.conclude(restore, false, restore.Status.PendingReason, restore.Status.PendingMessage+"; "+now)
 	restore.Status.PendingReason, restore.Status.PendingMessage = "", ""
 	return nil
+}
+
+// putAllBack undoes a restore that has touched the instance.
+func (r *Reconciler) putAllBack(ctx context.Context, restore *api.Restore) (kept []string, err error) {
+	if restore.Spec.Database != nil {
+		return nil, r.returnDatabase(ctx, restore)
+	}
+	return r.returnAll(ctx, restore)
 }
 
 // returnAll undoes a restore in place that has begun to touch the instance. It

@@ -74,6 +74,18 @@ func Steps(spec api.RestoreSpec) []api.Phase {
 	return phases
 }
 
+// touched tells whether a restore has begun to change the running instance, so
+// that it has to be put back.
+func touched(restore *api.Restore) bool {
+	switch phase := restore.Status.Phase; {
+	case restore.Spec.InPlace != nil:
+		return touches(phase)
+	case restore.Spec.Database != nil:
+		return phase == api.PhaseReplacing || phase == api.PhaseRollingBack
+	}
+	return false
+}
+
 // touches tells whether a step of a restore in place, or one before it, has
 // touched the running instance.
 func touches(phase api.Phase) bool {
@@ -102,7 +114,11 @@ func (r *Reconciler) load(ctx context.Context, restore *api.Restore) (*work, err
 		if err != nil {
 			return nil, err
 		}
-		if err := allowed(head, restore.Namespace); err != nil {
+		namespace, err := r.onBehalf(ctx, restore)
+		if err != nil {
+			return nil, err
+		}
+		if err := allowed(head, namespace); err != nil {
 			return nil, err
 		}
 		restore.Status.Record, restore.Status.BackupUID = head.Secret, head.UID
@@ -118,6 +134,15 @@ func (r *Reconciler) load(ctx context.Context, restore *api.Restore) (*work, err
 		return nil, fmt.Errorf("record of %s/%s: %w", record.Namespace, record.Name, err)
 	}
 	w.rewrite = newRewriter(record.Namespace, restore.Namespace, w.source)
+	if d := restore.Spec.Database; d != nil {
+		if d.Replace {
+			if w.before, err = r.loadBefore(ctx, restore); err != nil {
+				return nil, err
+			}
+			w.target = held(w.before)
+		}
+		return w, nil
+	}
 	if restore.Spec.InPlace == nil {
 		objects, err := scoped(restore.Spec.Scope, w.source)
 		if err != nil {
@@ -138,7 +163,12 @@ func (r *Reconciler) load(ctx context.Context, restore *api.Restore) (*work, err
 
 func (w *work) summary() string {
 	v := w.restore.Status.Verification
-	if v == nil {
+	switch d := w.restore.Status.Database; {
+	case d != nil && d.KeptAs != "":
+		return fmt.Sprintf("database %s is that of the backup: %d documents, deleted ones included, compared one by one; the former is kept as %s", d.As, d.Compared, d.KeptAs)
+	case d != nil:
+		return fmt.Sprintf("database %s holds that of the backup: %d documents, deleted ones included, compared one by one", d.As, d.Compared)
+	case v == nil:
 		return "done"
 	}
 	return fmt.Sprintf("verified (%s): %d databases, %d shards, %d documents", v.Level, v.Databases, v.Shards, v.Documents)
@@ -149,6 +179,9 @@ func (r *Reconciler) check(ctx context.Context, w *work) error {
 	restore := w.restore
 	restore.Status.Volumes, restore.Status.Plan = nil, nil
 	for _, node := range w.record.Nodes {
+		if restore.Spec.Database != nil {
+			break // its volumes are the scratch restore's
+		}
 		restore.Status.Volumes = append(restore.Status.Volumes, api.RestoredVolume{Node: node.Service, Claim: node.Claim})
 	}
 	if err := r.preflight(ctx, w); err != nil {

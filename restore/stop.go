@@ -15,13 +15,16 @@ import (
 	"github.com/medic/cht-backup/snapshot/cht"
 )
 
+// tier is components that stop together.
+type tier struct {
+	about string
+	has   func(component string) bool
+}
+
 // tiers are the components in the order in which they stop, so that nothing is
 // lost: those that write, while CouchDB still answers them; then the way to it;
 // then CouchDB. They start in the opposite order.
-var tiers = []struct {
-	about string
-	has   func(component string) bool
-}{
+var tiers = []tier{
 	{"what uses CouchDB", func(c string) bool { return !inward[c] && !cht.IsCouchDB(c) }},
 	{"the way to CouchDB", func(c string) bool { return inward[c] }},
 	{"CouchDB", cht.IsCouchDB},
@@ -42,17 +45,8 @@ func (r *Reconciler) stopAll(ctx context.Context, w *work) error {
 	if err != nil {
 		return err
 	}
-	for _, tier := range tiers {
-		for _, o := range workloads {
-			if tier.has(component(o)) {
-				if err := r.scaleTo(ctx, o, 0); err != nil {
-					return err
-				}
-			}
-		}
-		if err := r.podsGone(ctx, w.restore, tier.about, workloads, tier.has); err != nil {
-			return err
-		}
+	if err := r.stopTiers(ctx, w.restore, workloads, tiers); err != nil {
+		return err
 	}
 	claims := map[string]bool{}
 	for _, v := range w.restore.Status.Volumes {
@@ -69,6 +63,23 @@ func (r *Reconciler) stopAll(ctx context.Context, w *work) error {
 		}
 		return "", nil
 	}, client.InNamespace(w.restore.Namespace))
+}
+
+// stopTiers scales workloads to 0, one tier after the other.
+func (r *Reconciler) stopTiers(ctx context.Context, restore *api.Restore, workloads []*unstructured.Unstructured, tiers []tier) error {
+	for _, tier := range tiers {
+		for _, o := range workloads {
+			if tier.has(component(o)) {
+				if err := r.scaleTo(ctx, o, 0); err != nil {
+					return err
+				}
+			}
+		}
+		if err := r.podsGone(ctx, restore, tier.about, workloads, tier.has); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // workloads reads all workloads of a namespace but the product's own.

@@ -12,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	conflicts "k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/restore/verify"
@@ -33,18 +32,7 @@ func (r *Reconciler) verifying(ctx context.Context, w *work) error {
 	if err != nil {
 		return err
 	}
-	job := verify.Job{
-		Cluster: verify.Cluster{Names: c.names, Services: c.services, Clients: c.clients},
-		Record:  w.record, Maps: plan.Maps, Level: restore.Spec.Verify, Stuck: restore.Spec.StepTimeout.Duration,
-		Report: func(v api.Verification, doing string) {
-			restore.Status.Verification = &v
-			r.progress(restore, doing+rate(v.Progress))
-			if err := r.save(ctx, restore); err != nil {
-				log.FromContext(ctx).Error(err, "the progress of the verification could not be written")
-			}
-		},
-	}
-	v, err := job.Run(ctx)
+	v, err := r.verification(ctx, w, c, plan.Maps).Run(ctx)
 	v.Problems = append(v.Problems, plan.Missing...) // the maps are written: it was there before
 	if err == nil {
 		err = verify.Judge(&v, 0)

@@ -244,10 +244,17 @@ type DatabaseStatus struct {
 	Scratch string `json:"scratch,omitempty"`
 	// As is the name the database gets.
 	As string `json:"as,omitempty"`
+	// Staging is what the backup's database is called until it replaces the live one.
+	Staging string `json:"staging,omitempty"`
 	// KeptAs is what the live database was kept as, when it is replaced.
 	KeptAs string `json:"keptAs,omitempty"`
 	// Written is the number of documents written so far, Total of all there are,
 	// deleted ones included.
 	Written int64 `json:"written,omitempty"`
 	Total   int64 `json:"total,omitempty"`
+	// Compared is the number of documents, deleted ones included, that were found
+	// to be the same in the copy and in the backup.
+	Compared int64 `json:"compared,omitempty"`
+	// ProgressTime is when something was last seen to move.
+	ProgressTime *metav1.MicroTime `json:"progressTime,omitempty"`
 }

@@ -44,6 +44,9 @@ const (
 	// CreatedForAnnotation names, on a namespace, the Restore it was created for:
 	// when a clone's time is over, such a namespace goes too.
 	CreatedForAnnotation = prefix + "created-for-restore"
+	// ScratchForAnnotation names, on a namespace, the Restore of one database whose
+	// scratch namespace it is, as NAMESPACE/NAME.
+	ScratchForAnnotation = prefix + "scratch-for-restore"
 	// Finalizer holds a Backup until its snapshots and its record are gone, and a
 	// Restore until what it made outside its namespace is gone.
 	Finalizer = prefix + "cleanup"

@@ -39,6 +39,7 @@ func prepareCommand() *cobra.Command {
 	command.Flags().StringVar(&o.Data, "data", "", "CouchDB's data directory on the mounted volume")
 	command.Flags().StringVar(&o.Config, "config", "", "CouchDB's local.d on the mounted volume, if it lies there")
 	command.Flags().BoolVar(&o.Cluster, "cluster", false, "the node is one of several")
+	command.Flags().BoolVar(&o.HoldReplication, "hold-replication", false, "keep CouchDB from going on with the source's replications")
 	command.Flags().StringVar(&credentials, "credentials", "", "directory with new credentials (user, admin, secret) for the configuration")
 	_ = command.MarkFlagRequired("data")
 	return command

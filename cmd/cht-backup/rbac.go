@@ -7,6 +7,7 @@ package main
 // Pods), since nobody may create a Role that grants more than he has.
 //
 // +kubebuilder:rbac:groups=backup.communityhealthtoolkit.org,resources=backups;restores,verbs=get;list;watch;create;patch;update
+// +kubebuilder:rbac:groups=backup.communityhealthtoolkit.org,resources=restores,verbs=delete
 // +kubebuilder:rbac:groups=backup.communityhealthtoolkit.org,resources=backups/status;restores/status,verbs=get;patch;update
 // +kubebuilder:rbac:groups=backup.communityhealthtoolkit.org,resources=backups/finalizers;restores/finalizers,verbs=update
 // +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshots;volumesnapshotcontents,verbs=get;list;watch;create;patch;delete;deletecollection
@@ -15,7 +16,7 @@ package main
 // +kubebuilder:rbac:groups="",resources=pods/exec,verbs=get;create
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get;list;watch;create;delete;deletecollection
 // +kubebuilder:rbac:groups="",resources=persistentvolumes,verbs=get;list;watch;patch
-// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;delete
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;create;delete
 // +kubebuilder:rbac:groups="",resources=nodes,verbs=list
 // +kubebuilder:rbac:groups=storage.k8s.io,resources=storageclasses,verbs=get;list
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;create;update;patch;delete;deletecollection

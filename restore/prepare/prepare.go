@@ -26,6 +26,8 @@ type Options struct {
 	// Cluster says that the node is one of several: its lists of members and of
 	// shard maps name the source, and are removed.
 	Cluster bool
+	// HoldReplication keeps CouchDB from going on with the source's replications.
+	HoldReplication bool
 	// Credentials to put in the place of those in Config; nil keeps them.
 	Credentials *Credentials
 }
@@ -38,6 +40,8 @@ type Result struct {
 	Rotated []string `json:"rotated,omitempty"`
 	// OtherAdmins are the names of those whose passwords a rotation left alone.
 	OtherAdmins []string `json:"otherAdmins,omitempty"`
+	// ReplicationHeld tells that no replication will start.
+	ReplicationHeld bool `json:"replicationHeld,omitempty"`
 	// Shards is the number of shard files found.
 	Shards int `json:"shards"`
 }
@@ -92,6 +96,12 @@ func Volume(o Options) (Result, error) {
 				result.Removed = append(result.Removed, "maintenance_mode in "+filepath.Base(file))
 			}
 		}
+	}
+	if o.Config != "" && o.HoldReplication {
+		if _, err := holdReplication(o.Config); err != nil {
+			return result, fmt.Errorf("hold replications by %s: %w", o.Config, err)
+		}
+		result.ReplicationHeld = true
 	}
 	if o.Config != "" && o.Credentials != nil {
 		var err error

@@ -1,6 +1,7 @@
 package couchdb
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -77,7 +78,7 @@ func (c *Client) Changes(ctx context.Context, database string, feed Feed, each f
 		query.Set("limit", strconv.Itoa(feed.Limit))
 	}
 	path := "/" + escape(database) + "/_changes"
-	body, err := c.stream(ctx, path+"?"+query.Encode(), "identity", feed.Idle)
+	body, err := c.stream(ctx, http.MethodGet, path+"?"+query.Encode(), nil, "identity", feed.Idle)
 	if err != nil {
 		return "", err
 	}
@@ -176,17 +177,25 @@ func delim(in *json.Decoder, want json.Delim) error {
 
 // stream opens an answer that is read as it comes. encoding is named, so that
 // nothing is unpacked on the way.
-func (c *Client) stream(ctx context.Context, path, encoding string, idle time.Duration) (io.ReadCloser, error) {
+func (c *Client) stream(ctx context.Context, method, path string, body []byte, encoding string, idle time.Duration) (io.ReadCloser, error) {
+	return c.open(ctx, exchange{method: method, path: path, body: body, encoding: encoding}, idle)
+}
+
+func (c *Client) open(ctx context.Context, r exchange, idle time.Duration) (*idleReader, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	s := &idleReader{ctx: ctx, cancel: cancel, idle: idle}
 	s.timer = time.AfterFunc(idle, func() { cancel(fmt.Errorf("%w for %s", ErrIdle, idle)) })
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
+	req, err := http.NewRequestWithContext(ctx, r.method, c.base+r.path, r.reader())
 	if err != nil {
 		cancel(nil)
 		return nil, err
 	}
 	req.SetBasicAuth(c.user, c.password)
-	req.Header.Set("Accept-Encoding", encoding)
+	req.Header.Set("Accept-Encoding", r.encoding)
+	req.Header.Set("Accept", cmp.Or(r.accept, "application/json"))
+	if r.body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		err = s.cause(err)
@@ -196,10 +205,10 @@ func (c *Client) stream(ctx context.Context, path, encoding string, idle time.Du
 	if resp.StatusCode != http.StatusOK {
 		defer s.stop()
 		defer func() { _ = resp.Body.Close() }()
-		return nil, statusError(http.MethodGet, path, resp)
+		return nil, statusError(r.method, r.path, resp)
 	}
 	s.timer.Stop()
-	s.body = resp.Body
+	s.body, s.length, s.contentType = resp.Body, resp.ContentLength, resp.Header.Get("Content-Type")
 	return s, nil
 }
 
@@ -211,6 +220,9 @@ type idleReader struct {
 	timer  *time.Timer
 	idle   time.Duration
 	body   io.ReadCloser
+	// length is in bytes, -1 where it is not known.
+	length      int64
+	contentType string
 }
 
 func (s *idleReader) Read(p []byte) (int, error) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -50,6 +51,10 @@ func IsStatus(err error, status int) bool {
 // do sends one request and decodes a 2xx answer into out (nil to drop it). The
 // URL carries no credentials, so no error text can leak them.
 func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
+	return c.send(ctx, method, path, nil, in, out)
+}
+
+func (c *Client) send(ctx context.Context, method, path string, header http.Header, in, out any) error {
 	var body io.Reader
 	if in != nil {
 		raw, err := json.Marshal(in)
@@ -62,6 +67,7 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 	if err != nil {
 		return err
 	}
+	maps.Copy(req.Header, header)
 	req.SetBasicAuth(c.user, c.password)
 	req.Header.Set("Accept", "application/json")
 	if in != nil {
@@ -141,6 +147,15 @@ func escape(name string) string {
 	return strings.ReplaceAll(url.PathEscape(name), "+", "%2B")
 }
 
+// escapeID makes the path of a document's id. CouchDB wants the slash of _design/
+// as it is: escaped it answers with a redirect.
+func escapeID(id string) string {
+	if name, design := strings.CutPrefix(id, "_design/"); design {
+		return "_design/" + escape(name)
+	}
+	return escape(id)
+}
+
 // AddNode makes name a member of the cluster. A member that is there already
 // is no error.
 func (c *Client) AddNode(ctx context.Context, name string) error {
@@ -149,6 +164,12 @@ func (c *Client) AddNode(ctx context.Context, name string) error {
 		return nil
 	}
 	return err
+}
+
+// Configure changes a setting of the node that answers, until it ends: it is not
+// written to its configuration.
+func (c *Client) Configure(ctx context.Context, section, key, value string) error {
+	return c.send(ctx, http.MethodPut, "/_node/_local/_config/"+escape(section)+"/"+escape(key), http.Header{"X-Couch-Persist": {"false"}}, value, nil)
 }
 
 // LocalDatabases lists the node-local databases of node as that node's disk has

@@ -126,16 +126,16 @@ func (c *Client) LivingRevs(ctx context.Context, database string, ids []string) 
 // Head reads one leaf revision of a document.
 func (c *Client) Head(ctx context.Context, database, id, rev string) (DocHead, error) {
 	var head DocHead
-	err := c.do(ctx, http.MethodGet, "/"+escape(database)+"/"+escape(id)+"?rev="+url.QueryEscape(rev), nil, &head)
+	err := c.do(ctx, http.MethodGet, "/"+escape(database)+"/"+escapeID(id)+"?rev="+url.QueryEscape(rev), nil, &head)
 	return head, err
 }
 
 // ReadAttachment reads an attachment to its end, and gives the digest of its
 // stored bytes and how many there were. idle bounds the wait for the next byte.
 func (c *Client) ReadAttachment(ctx context.Context, database, id, rev, name string, idle time.Duration) (digest string, n int64, err error) {
-	path := "/" + escape(database) + "/" + escape(id) + "/" + escape(name)
+	path := "/" + escape(database) + "/" + escapeID(id) + "/" + escape(name)
 	// CouchDB keeps text packed, and its digest is of the packed bytes.
-	body, err := c.stream(ctx, path+"?rev="+url.QueryEscape(rev), "gzip", idle)
+	body, err := c.stream(ctx, http.MethodGet, path+"?rev="+url.QueryEscape(rev), nil, "gzip", idle)
 	if err != nil {
 		return "", 0, err
 	}

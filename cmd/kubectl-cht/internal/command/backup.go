@@ -138,7 +138,7 @@ func (e *Env) backup(ctx context.Context, name string, f *backupFlags) error {
 		}
 		return exit.Explain(doing, err)
 	}
-	return e.conclude(ctx, c, b, &api.BackupList{}, &f.waiting)
+	return e.conclude(ctx, c, b, &api.BackupList{}, &f.waiting, "created", f.good)
 }
 
 // noNamespace tells a missing namespace from a missing kind: both are 404.

@@ -1,10 +1,8 @@
 package command
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -39,7 +37,7 @@ typed again, or --yes given.
 }
 
 func (e *Env) deleteBackup(ctx context.Context, name string, yes bool) error {
-	if _, ok := e.Terminal(e.In); !ok && !yes {
+	if !yes && !e.canAsk() {
 		return exit.Errorf(exit.Usage, "backup %s is not deleted: nobody can be asked here; give --yes", name)
 	}
 	c, namespace, err := e.open()
@@ -68,19 +66,12 @@ func (e *Env) confirm(ctx context.Context, b *api.Backup) error {
 	if b.Status.CutTime != nil {
 		cut = "cut " + b.Status.CutTime.UTC().Format("2006-01-02 15:04:05 UTC")
 	}
-	_, _ = fmt.Fprintf(e.ErrOut, "This deletes backup %s/%s (%s), its snapshots and its record for good.\nType the backup's name to go on: ", b.Namespace, b.Name, cut)
-	answer := make(chan string, 1)
-	go func() { // Ctrl-C must not have to wait for the Enter key
-		line, _ := bufio.NewReader(e.In).ReadString('\n') // an end of input is an empty answer
-		answer <- strings.TrimSpace(line)
-	}()
-	select {
-	case <-ctx.Done():
+	got, err := e.ask(ctx, fmt.Sprintf("This deletes backup %s/%s (%s), its snapshots and its record for good.\nType the backup's name to go on: ", b.Namespace, b.Name, cut))
+	switch {
+	case err != nil:
 		return exit.Errorf(exit.Interrupted, "interrupted; backup %s/%s is not deleted", b.Namespace, b.Name)
-	case got := <-answer:
-		if got != b.Name {
-			return exit.Errorf(exit.Usage, "%q is not the backup's name; backup %s/%s is not deleted", got, b.Namespace, b.Name)
-		}
-		return nil
+	case got != b.Name:
+		return exit.Errorf(exit.Usage, "%q is not the backup's name; backup %s/%s is not deleted", got, b.Namespace, b.Name)
 	}
+	return nil
 }

@@ -25,11 +25,11 @@ func TestList(t *testing.T) {
 	w := newWorld(t, interceptor.Funcs{}, backupIn(api.PhaseCompleted, "u-1"), restoreIn("clone", "r"),
 		recordOf(t, "medic", "nightly", "u-1", noon), recordOf(t, "medic", "older", "u-0", noon.AddDate(0, 0, -3)), recordOf(t, "lost", "nightly", "u-9", noon.AddDate(0, 0, -1)))
 	w.mustRun(t, exit.Good, nil, "list", "-A")
-	want := `NAMESPACE   KIND      NAME      PHASE         CONSISTENCY   STALL   CUT   SIZE
-clone       restore   r         Accepted      -             -       -     -
-lost        backup    nightly   record only   -             -       24h   -
-medic       backup    older     record only   -             -       3d    -
-medic       backup    nightly   Completed     -             -       -     -
+	want := `NAMESPACE   KIND      NAME      PHASE         CONSISTENCY   STALL   CUT   SIZE   VERIFIED
+clone       restore   r         Accepted      -             -       -     -      -
+lost        backup    nightly   record only   -             -       24h   -      -
+medic       backup    older     record only   -             -       3d    -      -
+medic       backup    nightly   Completed     -             -       -     -      -
 `
 	if got := w.out.String(); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)

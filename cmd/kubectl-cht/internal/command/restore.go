@@ -2,15 +2,10 @@ package command
 
 import (
 	"context"
-	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
@@ -19,30 +14,58 @@ import (
 type restoreFlags struct {
 	from, to, name, uid     string
 	goLive, createNamespace bool
-	stepTimeout             time.Duration
+	inPlace, noSafetyBackup bool
+	database, as            string
+	replace                 bool
+	couchDBOnly, rotate     bool
+	verify                  string
+	ttl, stepTimeout        time.Duration
+	yes, dryRun             bool
+	remaps                  remapFlags
+	// given tells whether a flag stands on the command line.
+	given func(flag string) bool
 	waiting
 }
 
-func restoreCommand(env *Env) *cobra.Command {
-	f := &restoreFlags{}
-	cmd := &cobra.Command{
-		Use:   "restore --from NAMESPACE/BACKUP --to NAMESPACE",
-		Short: "Bring a backed-up CHT back in another namespace",
-		Long: `Bring a backed-up CHT back in another namespace, verify it, and show how it goes.
+const restoreLong = `Bring a backed-up CHT back, verify it, and show how it goes. Three ways:
 
-The restored CHT is an isolated clone unless --go-live is given: Sentinel (which
-sends SMS) stays at 0, no ingress is made, nothing leaves the namespace.
+  --to NAMESPACE          another instance in an empty namespace. It is an isolated
+                          clone unless --go-live is given: Sentinel (which sends
+                          SMS) stays at 0, no ingress, nothing leaves the namespace.
+  --in-place              the running instance goes back to one of its own backups,
+                          on new volumes; the present ones are set aside.
+  --database NAME         one database into a running instance, under a new name,
+                          or with --replace in the place of the live one.
+
+In place, and with --replace, the plan is shown first and must be agreed to by
+typing a name, or with --yes. --dry-run shows the plan of any restore and leaves
+nothing behind.
 
 Whoever may change a Backup decides where it may be restored. This command adds
 the target to the Backup's spec.allowedNamespaces with your rights; when the
 Backup is gone with its namespace, it does so on the kept record, for which you
 need rights on Secrets in --system-namespace.
 
-` + exit.Help,
-		Example: `  kubectl cht restore --from medic/nightly --to medic-clone
+`
+
+const restoreExample = `  kubectl cht restore --from medic/nightly --to medic-clone --ttl 24h
   kubectl cht restore --from medic/nightly --to medic --go-live   # after a disaster
-  kubectl cht restore --from medic/nightly --uid 0f1e… --to medic-old`,
-		Args: cobra.NoArgs,
+  kubectl cht restore --from medic/nightly --uid 0f1e… --to medic-old
+  kubectl cht restore --from medic/monday --in-place --dry-run
+  kubectl cht restore --from medic/monday --in-place              # after a bad upgrade
+  kubectl cht restore abort NAME -n medic
+  kubectl cht restore --from medic/monday --database medic --database-as medic-monday
+  kubectl cht restore --from medic/nightly --to drill --couchdb-only --verify Full --ttl 1h
+  kubectl cht restore --from eu/nightly --to eu --go-live --storage-class gp3 --zone eu-west-1b --toleration '' --ingress-host cht.example.org`
+
+func restoreCommand(env *Env) *cobra.Command {
+	f := &restoreFlags{}
+	cmd := &cobra.Command{
+		Use:     "restore --from NAMESPACE/BACKUP {--to NAMESPACE | --in-place | --database NAME}",
+		Short:   "Bring a backed-up CHT back: elsewhere, in place, or one database",
+		Long:    restoreLong + exit.Help,
+		Example: restoreExample,
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.name == "" {
 				f.name = "restore-" + env.Now().UTC().Format("20060102-150405")
@@ -51,77 +74,47 @@ need rights on Secrets in --system-namespace.
 		},
 	}
 	flags := cmd.Flags()
+	flags.SortFlags = false
+	f.given = flags.Changed
 	flags.StringVar(&f.from, "from", "", "The backup, as NAMESPACE/NAME; the namespace need not exist any more")
-	flags.StringVar(&f.to, "to", "", "Namespace to restore into; it must hold no CHT")
-	flags.BoolVar(&f.goLive, "go-live", false, "Start Sentinel and the ingress, and lift the isolation")
-	flags.StringVar(&f.name, "name", "", "Name of the Restore (default restore-YYYYMMDD-HHMMSS, UTC)")
 	flags.StringVar(&f.uid, "uid", "", "UID of the backup, where several had the same name")
+	flags.StringVar(&f.to, "to", "", "Namespace to restore into; it must hold no CHT. With --in-place and --database: the backup's own if left out")
+	flags.BoolVar(&f.goLive, "go-live", false, "Start Sentinel and the ingress, and lift the isolation")
+	flags.DurationVar(&f.ttl, "ttl", 0, "Remove the clone with its volumes this long after the restore has ended, 1s to 8760h")
+	flags.BoolVar(&f.couchDBOnly, "couchdb-only", false, "Restore CouchDB alone: enough to prove a backup, or to read from it")
 	flags.BoolVar(&f.createNamespace, "create-namespace", true, "Create the target namespace when it is missing")
+	flags.BoolVar(&f.inPlace, "in-place", false, "Put the running instance back to the backup")
+	flags.BoolVar(&f.noSafetyBackup, "no-safety-backup", false, "In place: take no backup of the present state, which may be too broken for one")
+	flags.StringVar(&f.database, "database", "", "Restore this database alone, into a running instance")
+	flags.StringVar(&f.as, "database-as", "", "Name that the database gets (default NAME-restored-YYYYMMDD-HHMMSS, of the backup's cut)")
+	flags.BoolVar(&f.replace, "replace", false, "Put the database in the place of the live one, which is kept under another name")
+	flags.StringVar(&f.verify, "verify", string(api.VerifySample), "How much is compared with the backup before anything starts: Quick, Sample, Full")
+	flags.BoolVar(&f.rotate, "rotate-credentials", false, "Give the restored instance a new admin password and cookie secret")
+	f.remaps.add(flags)
+	flags.StringVar(&f.name, "name", "", "Name of the Restore (default restore-YYYYMMDD-HHMMSS, UTC)")
 	flags.DurationVar(&f.stepTimeout, "step-timeout", 15*time.Minute, "How long each step of the restore may take, 1s to 24h")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "Show the plan, then take everything back that was made for it")
+	flags.BoolVarP(&f.yes, "yes", "y", false, "Agree to the plan without being asked")
 	f.add(flags, 2*time.Hour, "")
+	cmd.AddCommand(abortCommand(env))
 	return cmd
-}
-
-// source parses --from.
-func source(from, uid string) (api.BackupReference, error) {
-	namespace, name, found := strings.Cut(from, "/")
-	if !found || namespace == "" || name == "" || strings.Contains(name, "/") {
-		return api.BackupReference{}, exit.Errorf(exit.Usage, "--from %q does not name a backup; give NAMESPACE/NAME as `kubectl cht list -A` shows them", from)
-	}
-	if err := checkNamespace("--from", namespace); err != nil {
-		return api.BackupReference{}, err
-	}
-	if err := checkName("backup", name); err != nil {
-		return api.BackupReference{}, err
-	}
-	return api.BackupReference{Namespace: namespace, Name: name, UID: types.UID(uid)}, nil
-}
-
-func checkNamespace(flag, namespace string) error {
-	if namespace == "" {
-		return exit.Errorf(exit.Usage, "%s is missing; give the name of a namespace", flag)
-	}
-	if problems := validation.IsDNS1123Label(namespace); len(problems) > 0 {
-		return exit.Errorf(exit.Usage, "%s: %q cannot be a namespace: %s; choose another", flag, namespace, strings.Join(problems, "; "))
-	}
-	return nil
-}
-
-// reserved are namespaces that the isolation of a restore would break.
-var reserved = []string{"kube-system", "kube-public", "kube-node-lease"}
-
-func (f *restoreFlags) checkAll(systemNamespace string) (api.BackupReference, error) {
-	from, err := source(f.from, f.uid)
-	if err != nil {
-		return from, err
-	}
-	if err := checkNamespace("--to", f.to); err != nil {
-		return from, err
-	}
-	if f.to == systemNamespace || slices.Contains(reserved, f.to) {
-		return from, exit.Errorf(exit.Usage, "--to %s is a namespace of the cluster's own; a restore there would cut it off, choose another", f.to)
-	}
-	if err := checkName("restore", f.name); err != nil {
-		return from, err
-	}
-	if err := between("--step-timeout", f.stepTimeout, time.Second, 24*time.Hour); err != nil {
-		return from, err
-	}
-	return from, f.check()
 }
 
 // restore refuses what it can before it changes anything, then allows, makes
 // the namespace, and creates the Restore.
 func (e *Env) restore(ctx context.Context, f *restoreFlags) error {
-	from, err := f.checkAll(e.SystemNamespace)
+	restore, err := f.restoreFor(e.SystemNamespace, e.In)
 	if err != nil {
 		return err
+	}
+	if f.asks() && !e.canAsk() {
+		return exit.Errorf(exit.Usage, "this restore touches what runs in namespace %s, and nobody can be asked here (stdin is no terminal); look at the plan with --dry-run, then agree to it with --yes", restore.Namespace)
 	}
 	c, _, err := e.open()
 	if err != nil {
 		return err
 	}
-	grant, err := e.findSource(ctx, c, from, f.to)
+	grant, err := e.findSource(ctx, c, restore.Spec.Source, restore.Namespace)
 	if err != nil {
 		return err
 	}
@@ -129,28 +122,55 @@ func (e *Env) restore(ctx context.Context, f *restoreFlags) error {
 	if err != nil {
 		return err
 	}
+	made := &traces{grant: grant}
+	if err := e.create(ctx, c, restore, missing, made); err != nil {
+		return err
+	}
+	if f.ttl > 0 && made.namespace == nil {
+		e.note("namespace %s was there before and stays when the clone's time is over; what the restore makes in it goes", restore.Namespace)
+	}
+	if restore.Spec.PlanOnly {
+		return e.planned(ctx, c, restore, made, f)
+	}
+	return e.conclude(ctx, c, restore, &api.RestoreList{}, &f.waiting, "created", f.good)
+}
+
+// create makes the Restore and what it needs. What it made is taken back when
+// the Restore is refused.
+func (e *Env) create(ctx context.Context, c client.WithWatch, restore *api.Restore, missing bool, made *traces) error {
+	err := e.createAll(ctx, c, restore, missing, made)
+	if err == nil {
+		made.restore = restore
+		return nil
+	}
+	// Whether a request that got no answer was carried out is not known: then
+	// nothing is deleted that a restore may be working in.
+	if code := exit.Of(err); made.sent && (code == exit.Unreachable || code == exit.Interrupted) {
+		return err
+	}
+	return withLeft(err, e.takeBack(ctx, c, made))
+}
+
+func (e *Env) createAll(ctx context.Context, c client.Client, restore *api.Restore, missing bool, made *traces) error {
 	// Tried out first: a namespace made for a restore that is not allowed would
 	// only be in the way.
-	if err := grant(ctx, true); err != nil {
+	if err := made.grant.give(ctx, true); err != nil {
 		return err
 	}
 	if missing {
-		if err := createNamespace(ctx, c, f.to); err != nil {
+		namespace, err := createNamespace(ctx, c, restore)
+		if err != nil {
 			return err
 		}
-		e.note("created namespace %s", f.to)
+		if made.namespace = namespace; namespace != nil {
+			e.note("created namespace %s", namespace.Name)
+		}
 	}
 	// The namespace exists by now: a grant to a name that anybody may still take
 	// would be a hole.
-	if err := grant(ctx, false); err != nil {
+	if err := made.grant.give(ctx, false); err != nil {
 		return err
 	}
-	restore := &api.Restore{
-		ObjectMeta: metav1.ObjectMeta{Namespace: f.to, Name: f.name},
-		Spec:       api.RestoreSpec{Source: from, GoLive: f.goLive, StepTimeout: metav1.Duration{Duration: f.stepTimeout}},
-	}
-	if err := c.Create(ctx, restore); err != nil {
-		return exit.Explain(fmt.Sprintf("create restore %s/%s", f.to, f.name), err)
-	}
-	return e.conclude(ctx, c, restore, &api.RestoreList{}, &f.waiting)
+	made.granted, made.sent = true, true
+	return exit.Explain("create restore "+restore.Namespace+"/"+restore.Name, c.Create(ctx, restore))
 }

@@ -9,16 +9,21 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
 	"github.com/medic/cht-backup/snapshot/cht"
 )
 
 // checkTarget refuses a target that cannot take a restore, and tells whether its
-// namespace has yet to be made.
+// namespace has yet to be made. What runs in place, or takes one database, must
+// be there; anything else needs a namespace without a CHT.
 func (e *Env) checkTarget(ctx context.Context, c client.Client, f *restoreFlags) (missing bool, err error) {
+	const elsewhere = "to bring the whole CHT back in a namespace without one, give --to NAMESPACE without --in-place and --database"
 	var namespace corev1.Namespace
 	err = c.Get(ctx, client.ObjectKey{Name: f.to}, &namespace)
 	switch {
+	case apierrors.IsNotFound(err) && f.running():
+		return false, exit.Errorf(exit.Refused, "namespace %s does not exist, so that there is no running CHT to restore into; %s", f.to, elsewhere)
 	case apierrors.IsNotFound(err) && f.createNamespace:
 		return true, nil
 	case apierrors.IsNotFound(err):
@@ -33,12 +38,18 @@ func (e *Env) checkTarget(ctx context.Context, c client.Client, f *restoreFlags)
 	workload, err := findCHT(ctx, c, f.to)
 	switch {
 	case apierrors.IsForbidden(err):
-		e.note("you may not see the workloads of %s; the controller checks that it holds no CHT", f.to)
+		what := "holds no CHT"
+		if f.running() {
+			what = "holds one that fits"
+		}
+		e.note("you may not see the workloads of %s; the controller checks that it %s", f.to, what)
 		return false, nil
 	case err != nil:
 		return false, exit.Explain("look for a CHT in namespace "+f.to, err)
-	case workload != "":
-		return false, exit.Errorf(exit.Refused, "namespace %s holds a CHT already (%s); a restore needs an empty namespace, choose another with --to", f.to, workload)
+	case f.running() && workload == "":
+		return false, exit.Errorf(exit.Refused, "namespace %s holds no CHT to restore into; %s", f.to, elsewhere)
+	case !f.running() && workload != "":
+		return false, exit.Errorf(exit.Refused, "namespace %s holds a CHT already (%s); a restore needs an empty namespace, choose another with --to, or put this one back with --in-place", f.to, workload)
 	}
 	return false, nil
 }
@@ -74,10 +85,20 @@ func findCHT(ctx context.Context, c client.Client, namespace string) (string, er
 	return "", nil
 }
 
-func createNamespace(ctx context.Context, c client.Client, name string) error {
-	err := c.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
-	if apierrors.IsAlreadyExists(err) {
-		return nil // somebody was quicker; the Restore says whether it will do
+// createNamespace makes the target, nil when somebody was quicker: the Restore
+// says then whether it will do. That of a clone tells whose it is, so that it
+// goes with the clone when its time is over.
+func createNamespace(ctx context.Context, c client.Client, restore *api.Restore) (*corev1.Namespace, error) {
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: restore.Namespace}}
+	if !restore.Spec.GoLive {
+		namespace.Annotations = map[string]string{api.CreatedForAnnotation: restore.Name}
 	}
-	return exit.Explain("create namespace "+name+" (or have it created, and pass --create-namespace=false)", err)
+	err := c.Create(ctx, namespace)
+	if apierrors.IsAlreadyExists(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, exit.Explain("create namespace "+namespace.Name+" (or have it created, and pass --create-namespace=false)", err)
+	}
+	return namespace, nil
 }

@@ -37,19 +37,22 @@ func (w *waiting) check() error {
 	return w.output.check()
 }
 
-// conclude follows obj unless told not to, prints what came out, and gives the
-// error that stands for it.
-func (e *Env) conclude(ctx context.Context, c client.WithWatch, obj client.Object, list client.ObjectList, w *waiting) error {
+// judge gives the error that stands for how an operation has ended.
+type judge func(client.Object) error
+
+// conclude follows obj, which was just begun in the way that the word says,
+// unless told not to, prints what came out, and gives the error that stands for it.
+func (e *Env) conclude(ctx context.Context, c client.WithWatch, obj client.Object, list client.ObjectList, w *waiting, begun string, verdict judge) error {
 	state := show.Of(obj)
 	out := e.text(&w.output)
 	if w.noWait || !w.wait {
 		if w.output.objects() {
 			return w.output.print(obj, e.Out)
 		}
-		return writeLines(out, []string{state.Title() + " created; see how it goes with: " + show.Next(state)})
+		return writeLines(out, []string{state.Title() + " " + begun + "; see how it goes with: " + show.Next(state)})
 	}
-	final, err := e.follow(ctx, c, obj, list, w)
-	state = show.Of(final)
+	final, err := e.follow(ctx, c, obj, list, w, show.State.Ended)
+	err = stopped(ctx, final, w, err)
 	if w.output.objects() {
 		// Also when it failed: a script wants to read why.
 		if printErr := w.output.print(final, e.Out); printErr != nil {
@@ -63,18 +66,26 @@ func (e *Env) conclude(ctx context.Context, c client.WithWatch, obj client.Objec
 	if err != nil {
 		return err
 	}
+	return verdict(final)
+}
+
+// good wants the operation to have ended well. The message is left to the
+// summary where there is one.
+func (w *waiting) good(final client.Object) error {
+	state := show.Of(final)
 	switch {
 	case state.Good():
 		return nil
 	case w.output.objects():
 		return exit.Errorf(exit.Failed, "%s failed (%s): %s; more with: %s", state.Title(), state.Reason, state.Message, show.Next(state))
-	default: // the summary has told the message
+	default:
 		return exit.Errorf(exit.Failed, "%s failed (%s); more with: %s", state.Title(), state.Reason, show.Next(state))
 	}
 }
 
-// follow gives the last state seen, and an error when it is not the end.
-func (e *Env) follow(ctx context.Context, c client.WithWatch, obj client.Object, list client.ObjectList, w *waiting) (client.Object, error) {
+// follow shows how obj goes until last says that this is the end of interest. It
+// gives the last state seen, and why the following ended before.
+func (e *Env) follow(ctx context.Context, c client.WithWatch, obj client.Object, list client.ObjectList, w *waiting, last func(show.State) bool) (client.Object, error) {
 	limited, cancel := bound(ctx, w.timeout)
 	defer cancel()
 	out := e.text(&w.output)
@@ -82,33 +93,42 @@ func (e *Env) follow(ctx context.Context, c client.WithWatch, obj client.Object,
 	if width, ok := e.Terminal(out); ok {
 		screen.Width = width
 	}
-	last, created, begun := obj, show.Of(obj), e.Now()
+	seen, begun := obj, e.Now()
 	// By the clock here: creationTimestamp has whole seconds, and another clock's.
 	draw := func(s show.State) {
 		s.Created = begun
 		screen.Show(s)
 	}
-	draw(created)
+	draw(show.Of(obj))
 	stop := screen.Start()
+	defer stop()
 	err := follow.Until(limited, c, list, client.ObjectKeyFromObject(obj), obj.GetUID(), e.Follow, func(o client.Object) bool {
-		last = copyOf(o)
-		state := show.Of(last)
+		seen = copyOf(o)
+		state := show.Of(seen)
 		draw(state)
-		return state.Ended()
+		return last(state)
 	})
-	stop()
-	goesOn := created.Title() + " goes on in the cluster; see it with: " + show.Next(created)
+	return seen, err
+}
+
+// stopped explains why the following of an operation ended, nil when it has ended.
+func stopped(ctx context.Context, seen client.Object, w *waiting, err error) error {
+	state := show.Of(seen)
+	goesOn := state.Title() + " goes on in the cluster; see it with: " + show.Next(state)
+	if state.Kind == "restore" {
+		goesOn += ", undo it with: " + show.Abort(state)
+	}
 	switch {
 	case err == nil:
-		return last, nil
+		return nil
 	case errors.Is(err, follow.ErrGone):
-		return last, exit.Errorf(exit.Failed, "%s: %w; nothing more will come of it", created.Title(), err)
+		return exit.Errorf(exit.Failed, "%s: %w; nothing more will come of it", state.Title(), err)
 	case errors.Is(err, errTimedOut):
-		return last, exit.Errorf(exit.TimedOut, "stopped waiting after %s (phase %s); %s", w.timeout, orAccepted(show.Of(last).Phase), goesOn)
+		return exit.Errorf(exit.TimedOut, "stopped waiting after %s (phase %s); %s", w.timeout, orAccepted(state.Phase), goesOn)
 	case ctx.Err() != nil:
-		return last, exit.Errorf(exit.Interrupted, "stopped waiting; %s", goesOn)
+		return exit.Errorf(exit.Interrupted, "stopped waiting; %s", goesOn)
 	default:
-		return last, exit.Errorf(exit.Unreachable, "lost sight of %s: %w; as far as is known, %s", created.Title(), err, goesOn)
+		return exit.Errorf(exit.Unreachable, "lost sight of %s: %w; as far as is known, %s", state.Title(), err, goesOn)
 	}
 }
 

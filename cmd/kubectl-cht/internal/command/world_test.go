@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
@@ -36,6 +37,8 @@ type world struct {
 	// end is the phase that the controller brings what is created to; "" leaves
 	// it as it is.
 	end api.Phase
+	// refuse is the reason for which restores fail while they are planned.
+	refuse string
 }
 
 // newWorld has a controller that acts when somebody watches.
@@ -52,6 +55,7 @@ func newWorld(t *testing.T, hooks interceptor.Funcs, objects ...client.Object) *
 	name := func(o client.Object) []string { return []string{o.GetName()} }
 	w.WithWatch = fake.NewClientBuilder().WithScheme(Scheme()).WithStatusSubresource(&api.Backup{}, &api.Restore{}).
 		WithIndex(&api.Backup{}, "metadata.name", name).WithIndex(&api.Restore{}, "metadata.name", name).
+		WithIndex(&corev1.Namespace{}, "metadata.name", name).
 		WithIndex(&corev1.Event{}, "involvedObject.uid", func(o client.Object) []string { return []string{string(o.(*corev1.Event).InvolvedObject.UID)} }).
 		WithObjects(objects...).WithInterceptorFuncs(hooks).Build()
 	streams, in, out, er := genericiooptions.NewTestIOStreams()
@@ -63,16 +67,11 @@ func newWorld(t *testing.T, hooks interceptor.Funcs, objects ...client.Object) *
 	return w
 }
 
-// act is the controller: it ends every operation that has not ended.
+// act is the controller: it brings forward every operation that has not ended.
 func (w *world) act(t *testing.T, c client.Client) {
 	if w.end == "" {
 		return
 	}
-	status, why := metav1.ConditionTrue, api.ReasonCompleted
-	if w.end == api.PhaseFailed {
-		status, why = metav1.ConditionFalse, api.ReasonPodNotReady
-	}
-	conditions := []metav1.Condition{{Type: api.ConditionReady, Status: status, Reason: why, Message: "the controller's message", LastTransitionTime: metav1.NewTime(noon)}}
 	ctx := context.Background()
 	var backups api.BackupList
 	var restores api.RestoreList
@@ -84,20 +83,81 @@ func (w *world) act(t *testing.T, c client.Client) {
 	}
 	for i := range backups.Items {
 		if b := &backups.Items[i]; b.Status.Phase == "" {
-			b.Status.Phase, b.Status.Conditions = w.end, conditions
+			b.Status.Phase = w.end
+			b.Status.Conditions = w.ready(w.end)
 			if err := c.Status().Update(ctx, b); err != nil {
 				t.Error(err)
 			}
 		}
 	}
 	for i := range restores.Items {
-		if r := &restores.Items[i]; r.Status.Phase == "" {
-			r.Status.Phase, r.Status.Conditions = w.end, conditions
-			if err := c.Status().Update(ctx, r); err != nil {
+		r := &restores.Items[i]
+		if r.DeletionTimestamp != nil {
+			r.Finalizers = nil
+			if err := c.Update(ctx, r); err != nil {
+				t.Error(err)
+			}
+			continue
+		}
+		phase, conditions := w.next(r)
+		if phase == r.Status.Phase {
+			continue
+		}
+		if r.Status.Phase == "" {
+			r.Finalizers = []string{api.Finalizer}
+			if err := c.Update(ctx, r); err != nil {
 				t.Error(err)
 			}
 		}
+		r.Status.Phase, r.Status.Conditions = phase, conditions
+		if phase == api.PhasePlanned {
+			r.Status.Plan = somePlan()
+		}
+		if err := c.Status().Update(ctx, r); err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			t.Error(err)
+		}
 	}
+}
+
+// next is what a controller does with a restore.
+func (w *world) next(r *api.Restore) (api.Phase, []metav1.Condition) {
+	switch {
+	case r.Status.Phase == api.PhaseCompleted || r.Status.Phase == api.PhaseFailed || r.Status.Phase == api.PhaseExpired:
+		return r.Status.Phase, nil
+	case r.Spec.Abort:
+		return api.PhaseFailed, condition(metav1.ConditionFalse, api.ReasonAborted, "aborted, as asked")
+	case w.refuse != "":
+		return api.PhaseFailed, condition(metav1.ConditionFalse, w.refuse, "the controller's refusal")
+	case r.Spec.PlanOnly:
+		return api.PhasePlanned, condition(metav1.ConditionUnknown, api.ReasonProgressing, "planned")
+	default:
+		return w.end, w.ready(w.end)
+	}
+}
+
+func (w *world) ready(phase api.Phase) []metav1.Condition {
+	if phase == api.PhaseFailed {
+		return condition(metav1.ConditionFalse, api.ReasonPodNotReady, "the controller's message")
+	}
+	return condition(metav1.ConditionTrue, api.ReasonCompleted, "the controller's message")
+}
+
+func condition(status metav1.ConditionStatus, why, message string) []metav1.Condition {
+	return []metav1.Condition{{Type: api.ConditionReady, Status: status, Reason: why, Message: message, LastTransitionTime: metav1.NewTime(noon)}}
+}
+
+func somePlan() *api.Plan {
+	return &api.Plan{
+		Steps:    []api.PlanStep{{Phase: api.PhaseVolumes, Actions: []string{"create claim couchdb-claim0"}}, {Phase: api.PhaseStopping, Actions: []string{"scale Deployment cht-api from 1 to 0"}}},
+		Warnings: []string{"what came after the cut is not in it"},
+	}
+}
+
+// somebody sits before the terminal and has typed this.
+func (w *world) somebody(typed string) {
+	w.env.Terminal = func(stream any) (func() int, bool) { return nil, stream == w.env.In }
+	w.in.Reset()
+	w.in.WriteString(typed)
 }
 
 // run gives the exit code and the error's text.

@@ -32,10 +32,10 @@ const Help = `Exit codes:
   0    done, and good (with --no-wait: created)
   1    the backup or restore failed, or was deleted meanwhile
   2    wrong usage or input; nothing was started
-  3    --timeout passed while waiting; the operation goes on in the cluster
+  3    --timeout passed while waiting; what was begun goes on in the cluster
   4    refused: not found, not allowed, not ready, in conflict; nothing was started
   5    the cluster cannot be reached or does not answer as it should
-  130  interrupted while waiting (Ctrl-C); the operation goes on in the cluster`
+  130  interrupted (Ctrl-C); what was begun goes on in the cluster`
 
 type coded struct {
 	code Code

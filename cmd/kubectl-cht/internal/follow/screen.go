@@ -13,6 +13,9 @@ import (
 // redraw is how often a terminal shows the time that passes.
 const redraw = 200 * time.Millisecond
 
+// quiet is how long a count alone makes no new line where there is no terminal.
+const quiet = 30 * time.Second
+
 // Screen shows progress: a block that is drawn again and again on a terminal,
 // lines elsewhere.
 type Screen struct {
@@ -27,20 +30,44 @@ type Screen struct {
 	state  show.State
 	drawn  int
 	hinted bool
+	// told is the state that the last line spoke of, and when.
+	told   show.State
+	toldAt time.Time
+	// from is the count that was seen first in the present phase, and when.
+	from   *show.Progress
+	fromAt time.Time
 }
 
 // Show takes a new state.
 func (s *Screen) Show(state show.State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	was := s.state
+	now := s.Now()
+	s.measure(&state, now)
 	s.state = state
 	if s.Width != nil {
 		s.draw()
 		return
 	}
-	for _, line := range show.Changes(was, state, s.Now()) {
+	if show.Counts(s.told, state) && now.Sub(s.toldAt) < quiet {
+		return
+	}
+	for _, line := range show.Changes(s.told, state, now) {
 		_, _ = fmt.Fprintln(s.Out, line) // a lost progress line is no failure of the backup
+		s.toldAt = now
+	}
+	s.told = state
+}
+
+// measure adds the rate to a count that comes without one.
+func (s *Screen) measure(state *show.State, now time.Time) {
+	switch {
+	case state.Progress == nil:
+		s.from = nil
+	case s.from == nil || s.state.Phase != state.Phase || state.Progress.Done < s.from.Done:
+		s.from, s.fromAt = state.Progress, now
+	default:
+		state.Progress = state.Progress.Since(s.from.Done, now.Sub(s.fromAt))
 	}
 }
 

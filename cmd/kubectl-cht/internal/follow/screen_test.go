@@ -43,3 +43,48 @@ func TestScreenPlain(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// replicating has written so many of 1000 documents.
+func replicating(written int64) show.State {
+	return show.State{Kind: "restore", Namespace: "m", Name: "r", Phase: "Replicating", Progress: &show.Progress{Done: written, Total: 1000}}
+}
+
+// The status of a replication has no rate; it comes of what was seen.
+func TestScreenMeasures(t *testing.T) {
+	now := begin
+	var out bytes.Buffer
+	s := &Screen{Out: &out, Width: func() int { return 200 }, Now: func() time.Time { return now }}
+	s.Show(replicating(100))
+	now = begin.Add(2 * time.Second)
+	s.Show(replicating(300))
+	if got := out.String(); !strings.Contains(got, "[==                  ] 10%  100 of 1000 documents\x1b[K") ||
+		!strings.Contains(got, "[======              ] 30%  300 of 1000 documents, 100 a second, 7s left\x1b[K") {
+		t.Errorf("%q", got)
+	}
+	// A new phase counts from its own begin.
+	next := replicating(400)
+	next.Phase = "Replacing"
+	out.Reset()
+	s.Show(next)
+	if got := out.String(); !strings.Contains(got, "40%  400 of 1000 documents\x1b[K") {
+		t.Errorf("%q", got)
+	}
+}
+
+// Hours of counting must not fill a log, but a new phase is told at once.
+func TestScreenPlainIsQuietWhileCounting(t *testing.T) {
+	now := begin
+	var out bytes.Buffer
+	s := &Screen{Out: &out, Now: func() time.Time { return now }}
+	for i := range int64(8) {
+		now = begin.Add(time.Duration(i) * 5 * time.Second)
+		s.Show(replicating(100 * (i + 1)))
+	}
+	s.Show(show.State{Kind: "restore", Namespace: "m", Name: "r", Phase: "Completed"})
+	want := "01:00:00 restore m/r Replicating\n" +
+		"01:00:30 restore m/r Replicating: 70%  700 of 1000 documents, 20 a second, 15s left\n" +
+		"01:00:35 restore m/r Completed\n"
+	if got := out.String(); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -32,6 +32,13 @@ func Describe(o any, events []corev1.Event, now time.Time) []string {
 			[]string{"Backup UID:", orNone(string(cmp.Or(o.Status.BackupUID, o.Spec.Source.UID)))},
 			[]string{"Record:", orNone(o.Status.Record)}))
 		lines = append(lines, restoreBody(o)...)
+		if i := o.Status.Isolation; i != nil {
+			lines = append(lines, section("Probes of the isolation", probes(i))...)
+		}
+		if plan := planBody(o.Status.Plan); len(plan) > 0 {
+			lines = append(lines, section("Plan", plan[1:])...)
+		}
+		lines = append(lines, onward(o)...)
 	}
 	var rows [][]string
 	for _, c := range conditions {

@@ -98,6 +98,7 @@ func TestSummaryOfRestore(t *testing.T) {
 restore clone/r1 is Failed (VerificationFailed): couchdb-2 lacks a shard
 
 From:        medic/nightly
+How:         isolated clone in namespace clone
 Data as of:  2026-03-01 01:00:05.290 UTC
 Live:        no: Sentinel stays at 0, no ingress, no traffic out of the namespace
 Took:        1m5s
@@ -158,18 +159,18 @@ func TestTable(t *testing.T) {
 	var got []string
 	for _, row := range Table(l, start.Add(2*time.Hour)).Rows {
 		var cells []string
-		for _, c := range row.Cells[:8] {
+		for _, c := range row.Cells[:9] {
 			cells = append(cells, c.(string))
 		}
 		got = append(got, strings.Join(cells, "|"))
 	}
 	equal(t, got, `
-clone|restore|r1|Failed: VerificationFailed|-|-|119m|-
-lost|backup|bad|record only|-|-|-|-
-lost|backup|nightly|record only|-|-|26h|-
-medic|backup|old|Deleting|Consistent|312 ms|119m|-
-medic|backup|nightly|Completed|Consistent|312 ms|119m|2 GiB
-medic|backup|new|Accepted|-|-|-|-`)
+clone|restore|r1|Failed: VerificationFailed|-|-|119m|-|-
+lost|backup|bad|record only|-|-|-|-|-
+lost|backup|nightly|record only|-|-|26h|-|-
+medic|backup|old|Deleting|Consistent|312 ms|119m|-|-
+medic|backup|nightly|Completed|Consistent|312 ms|119m|2 GiB|-
+medic|backup|new|Accepted|-|-|-|-|-`)
 	for _, row := range Table(l, start).Rows {
 		if want := len(Table(l, start).ColumnDefinitions); len(row.Cells) != want {
 			t.Errorf("row %v has %d cells, want %d", row.Cells[2], len(row.Cells), want)

@@ -20,6 +20,8 @@ type State struct {
 	// Reason and Message are those of the Ready condition.
 	Reason, Message string
 	Volumes         []Volume
+	// Progress of the present step, nil when it does not count documents.
+	Progress *Progress
 	// Created and Completed bound the elapsed time; Completed is zero while it runs.
 	Created, Completed time.Time
 }
@@ -56,7 +58,7 @@ func ofBackup(b *api.Backup) State {
 }
 
 func ofRestore(r *api.Restore) State {
-	s := State{Kind: "restore", Namespace: r.Namespace, Name: r.Name, Phase: r.Status.Phase, Created: r.CreationTimestamp.Time}
+	s := State{Kind: "restore", Namespace: r.Namespace, Name: r.Name, Phase: r.Status.Phase, Progress: progressOf(r), Created: r.CreationTimestamp.Time}
 	s.note(r.Status.Conditions, r.Status.CompletionTime)
 	for _, v := range byNode(r.Status.Volumes, restoreNode) {
 		state := "waiting"
@@ -92,7 +94,9 @@ func (s *State) note(conditions []metav1.Condition, completed *metav1.MicroTime)
 }
 
 // Ended tells whether the phase is final.
-func (s State) Ended() bool { return s.Phase == api.PhaseCompleted || s.Phase == api.PhaseFailed }
+func (s State) Ended() bool {
+	return s.Phase == api.PhaseCompleted || s.Phase == api.PhaseFailed || s.Phase == api.PhaseExpired
+}
 
 // Good tells whether it ended well.
 func (s State) Good() bool { return s.Phase == api.PhaseCompleted }
@@ -133,6 +137,9 @@ func Block(s State, now time.Time, width int, hint string, paint Paint) []string
 	if s.Message != "" {
 		lines = append(lines, "  "+s.Message)
 	}
+	if s.Progress != nil {
+		lines = append(lines, "  "+s.Progress.bar())
+	}
 	if hint != "" {
 		lines = append(lines, "  "+hint)
 	}
@@ -162,6 +169,8 @@ func Changes(was, s State, now time.Time) []string {
 		lines = append(lines, line)
 	case s.Message != was.Message:
 		lines = append(lines, stamp+s.Title()+" "+s.phase()+": "+s.Message)
+	case s.Progress != nil && (was.Progress == nil || s.Progress.Done != was.Progress.Done):
+		lines = append(lines, stamp+s.Title()+" "+s.phase()+": "+s.Progress.String())
 	}
 	before := map[string]string{}
 	for _, v := range was.Volumes {
@@ -173,6 +182,12 @@ func Changes(was, s State, now time.Time) []string {
 		}
 	}
 	return lines
+}
+
+// Counts tells whether nothing but the count became different from was to s. A
+// verification of hours would fill a log with such lines.
+func Counts(was, s State) bool {
+	return was.Progress != nil && s.Progress != nil && s.Phase == was.Phase && slices.Equal(was.Volumes, s.Volumes)
 }
 
 func seconds(d time.Duration) string {

@@ -36,6 +36,7 @@ func Summary(o any, paint Paint) []string {
 		}
 	case *api.Restore:
 		lines = append(lines, restoreBody(o)...)
+		lines = append(lines, onward(o)...)
 	}
 	return lines
 }
@@ -63,6 +64,7 @@ func backupBody(b *api.Backup) []string {
 	if b.Status.Attempt > 1 {
 		fact("Attempts:", fmt.Sprintf("%d of %d", b.Status.Attempt, b.Spec.Attempts))
 	}
+	fact("Verified:", verifiedText(b))
 	lines := section("", columns("", facts))
 	lines = append(lines, section("Timeline", Timeline(b.Status.Timeline))...)
 	if len(b.Status.Volumes) > 0 {
@@ -95,41 +97,6 @@ func Timeline(t *api.Timeline) []string {
 	return columns("  ", rows)
 }
 
-func restoreBody(r *api.Restore) []string {
-	facts := [][]string{{"From:", r.Spec.Source.Namespace + "/" + r.Spec.Source.Name}}
-	if r.Status.CutTime != nil {
-		facts = append(facts, []string{"Data as of:", at(r.Status.CutTime)})
-	}
-	live := "no: Sentinel stays at 0, no ingress, no traffic out of the namespace"
-	if r.Spec.GoLive {
-		live = "yes"
-	}
-	facts = append(facts, []string{"Live:", live})
-	if r.Status.StartTime != nil && r.Status.CompletionTime != nil {
-		facts = append(facts, []string{"Took:", seconds(r.Status.CompletionTime.Sub(r.Status.StartTime.Time))})
-	}
-	lines := section("", columns("", facts))
-	if len(r.Status.Volumes) > 0 {
-		rows := [][]string{{"NODE", "CLAIM", "BOUND", "PREPARED"}}
-		for _, v := range byNode(r.Status.Volumes, restoreNode) {
-			rows = append(rows, []string{v.Node, v.Claim, yesNo(v.Bound), yesNo(v.Prepared)})
-		}
-		lines = append(lines, section("Volumes", columns("  ", rows))...)
-	}
-	if v := r.Status.Verification; v != nil {
-		found := []string{fmt.Sprintf("  %d databases, %d shards, %d documents; %d documents read back", v.Databases, v.Shards, v.Documents, v.Sampled)}
-		for _, p := range v.Problems {
-			found = append(found, "  problem: "+oneLine(p))
-		}
-		lines = append(lines, section("Verification", found)...)
-	}
-	var notes []string
-	for _, n := range r.Status.Notes {
-		notes = append(notes, "  - "+oneLine(n))
-	}
-	return append(lines, section("Notes", notes)...)
-}
-
 // section sets lines off under a title; nothing when there are none.
 func section(title string, lines []string) []string {
 	if len(lines) == 0 {
@@ -152,6 +119,11 @@ func at(t *metav1.MicroTime) string {
 // Next says where an operation can be looked at later.
 func Next(s State) string {
 	return fmt.Sprintf("kubectl cht describe %s %s -n %s", s.Kind, s.Name, s.Namespace)
+}
+
+// Abort says how a restore is undone while it runs.
+func Abort(s State) string {
+	return fmt.Sprintf("kubectl cht restore abort %s -n %s", s.Name, s.Namespace)
 }
 
 func yesNo(b bool) string {

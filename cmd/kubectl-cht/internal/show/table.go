@@ -43,10 +43,10 @@ func WithoutBackup(heads []catalog.Head, backups []api.Backup) []catalog.Head {
 // Table draws a listing. Columns of priority 1 are for -o wide.
 func Table(l Listing, now time.Time) *metav1.Table {
 	t := &metav1.Table{}
-	for _, name := range []string{"Namespace", "Kind", "Name", "Phase", "Consistency", "Stall", "Cut", "Size"} {
+	for _, name := range []string{"Namespace", "Kind", "Name", "Phase", "Consistency", "Stall", "Cut", "Size", "Verified"} {
 		t.ColumnDefinitions = append(t.ColumnDefinitions, metav1.TableColumnDefinition{Name: name, Type: "string"})
 	}
-	for _, name := range []string{"Nodes", "Quiesce", "From", "Allowed", "Age", "UID"} {
+	for _, name := range []string{"Nodes", "Quiesce", "From", "Allowed", "Expires", "Age", "UID"} {
 		t.ColumnDefinitions = append(t.ColumnDefinitions, metav1.TableColumnDefinition{Name: name, Type: "string", Priority: 1})
 	}
 	type sorted struct {
@@ -83,18 +83,18 @@ func backupRow(b *api.Backup, now time.Time) []any {
 		stall = fmt.Sprintf("%d ms", *b.Status.StallMilliseconds)
 	}
 	return []any{b.Namespace, "backup", b.Name, phaseCell(Of(b), b.DeletionTimestamp), orNone(string(b.Status.Consistency)), stall,
-		micro(b.Status.CutTime, now), total(b.Status.Volumes),
-		fmt.Sprint(b.Status.Nodes), orNone(string(b.Status.QuiesceMode)), none, orNone(strings.Join(b.Spec.AllowedNamespaces, ",")), age(b.CreationTimestamp.Time, now), string(b.UID)}
+		micro(b.Status.CutTime, now), total(b.Status.Volumes), verifiedCell(b, now),
+		fmt.Sprint(b.Status.Nodes), orNone(string(b.Status.QuiesceMode)), none, orNone(strings.Join(b.Spec.AllowedNamespaces, ",")), none, age(b.CreationTimestamp.Time, now), string(b.UID)}
 }
 
 func recordRow(h catalog.Head, cut, now time.Time) []any {
-	return []any{orNone(h.Namespace), "backup", orNone(h.Name), "record only", none, none, age(cut, now), none,
-		none, none, none, orNone(strings.Join(h.AllowedNamespaces, ",")), age(cut, now), string(h.UID)}
+	return []any{orNone(h.Namespace), "backup", orNone(h.Name), "record only", none, none, age(cut, now), none, none,
+		none, none, none, orNone(strings.Join(h.AllowedNamespaces, ",")), none, age(cut, now), string(h.UID)}
 }
 
 func restoreRow(r *api.Restore, now time.Time) []any {
-	return []any{r.Namespace, "restore", r.Name, phaseCell(Of(r), r.DeletionTimestamp), none, none, micro(r.Status.CutTime, now), none,
-		fmt.Sprint(len(r.Status.Volumes)), none, r.Spec.Source.Namespace + "/" + r.Spec.Source.Name, none, age(r.CreationTimestamp.Time, now), string(r.UID)}
+	return []any{r.Namespace, "restore", r.Name, phaseCell(Of(r), r.DeletionTimestamp), none, none, micro(r.Status.CutTime, now), none, none,
+		fmt.Sprint(len(r.Status.Volumes)), none, r.Spec.Source.Namespace + "/" + r.Spec.Source.Name, none, expires(r, now), age(r.CreationTimestamp.Time, now), string(r.UID)}
 }
 
 func phaseCell(s State, deleted *metav1.Time) string {
@@ -103,6 +103,8 @@ func phaseCell(s State, deleted *metav1.Time) string {
 		return "Deleting"
 	case s.Phase == api.PhaseFailed && s.Reason != "":
 		return "Failed: " + s.Reason
+	case s.Progress != nil:
+		return fmt.Sprintf("%s %d%%", s.phase(), s.Progress.percent())
 	default:
 		return s.phase()
 	}
@@ -121,6 +123,18 @@ func total(volumes []api.VolumeStatus) string {
 		return none
 	}
 	return bytes(sum)
+}
+
+// expires tells how long a clone stays.
+func expires(r *api.Restore, now time.Time) string {
+	switch at := r.Status.ExpirationTime; {
+	case at == nil:
+		return none
+	case !at.After(now):
+		return "now"
+	default:
+		return "in " + duration.HumanDuration(at.Sub(now))
+	}
 }
 
 func micro(t *metav1.MicroTime, now time.Time) string {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"sync"
@@ -113,19 +114,25 @@ func wantedKeys(r *http.Request, q query) (ids []string, ok bool, err error) {
 	return nil, false, err
 }
 
-func (n *Node) docsByKey(w http.ResponseWriter, r *http.Request, m *shardMap, ids []string, docs bool, o docOptions) error {
-	found := make([]*wireDoc, len(ids))
-	errs := make([]error, len(ids))
+// fetchAll fetches several documents, some at a time. The answers are in the order
+// of ids.
+func (n *Node) fetchAll(ctx context.Context, m *shardMap, ids []string, bodies, data bool) ([]*wireDoc, []error) {
+	found, errs := make([]*wireDoc, len(ids)), make([]error, len(ids))
 	busy := make(chan struct{}, 16)
 	var wg sync.WaitGroup
 	for i, id := range ids {
 		busy <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-busy }()
-			found[i], errs[i] = n.fetch(r.Context(), m, id, false, o.attachments)
+			found[i], errs[i] = n.fetch(ctx, m, id, bodies, data)
 		})
 	}
 	wg.Wait()
+	return found, errs
+}
+
+func (n *Node) docsByKey(w http.ResponseWriter, r *http.Request, m *shardMap, ids []string, docs bool, o docOptions) error {
+	found, errs := n.fetchAll(r.Context(), m, ids, false, o.attachments)
 	rows := make([]any, len(ids))
 	for i, id := range ids {
 		switch {

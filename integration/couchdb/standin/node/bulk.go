@@ -4,8 +4,11 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 func (n *Node) bulkDocs(w http.ResponseWriter, r *http.Request, m *shardMap) error {
@@ -64,11 +67,15 @@ func (n *Node) bulkGet(w http.ResponseWriter, r *http.Request, m *shardMap) erro
 	}
 	q := query{r.URL.Query()}
 	o := docOptions{revs: q.is("revs", false), attachments: q.is("attachments", false)}
-	results := []any{}
-	for _, want := range in.Docs {
-		d, err := n.fetch(r.Context(), m, want.ID, true, o.attachments)
-		if err != nil {
-			return err
+	results, ids := []any{}, make([]string, len(in.Docs))
+	for i, want := range in.Docs {
+		ids[i] = want.ID
+	}
+	found, errs := n.fetchAll(r.Context(), m, ids, true, o.attachments)
+	for i, want := range in.Docs {
+		d := found[i]
+		if errs[i] != nil {
+			return errs[i]
 		}
 		var l *wireLeaf
 		if d != nil && want.Rev == "" {
@@ -91,4 +98,45 @@ func (n *Node) bulkGet(w http.ResponseWriter, r *http.Request, m *shardMap) erro
 		results = append(results, map[string]any{"id": want.ID, "docs": []any{doc}})
 	}
 	return reply(w, http.StatusOK, map[string]any{"results": results})
+}
+
+// revsDiff tells which of the named revisions the database does not have, neither
+// as a leaf nor in a leaf's history.
+func (n *Node) revsDiff(w http.ResponseWriter, r *http.Request, m *shardMap) error {
+	if r.Method != http.MethodPost {
+		return errMethod("POST")
+	}
+	var in map[string][]string
+	if err := readJSON(r, &in); err != nil {
+		return err
+	}
+	out, ids := map[string]any{}, slices.Sorted(maps.Keys(in))
+	found, errs := n.fetchAll(r.Context(), m, ids, true, false)
+	for i, id := range ids {
+		d, revs := found[i], in[id]
+		if errs[i] != nil {
+			return errs[i]
+		}
+		known := map[string]bool{}
+		if d != nil {
+			for _, l := range d.Leaves {
+				for i, hash := range l.Path {
+					known[strconv.Itoa(l.Pos-i)+"-"+hash] = true
+				}
+			}
+		}
+		var missing []string
+		for _, rev := range revs {
+			if !strings.Contains(rev, "-") {
+				return fail(http.StatusBadRequest, "bad_request", "Invalid rev format")
+			}
+			if !known[rev] {
+				missing = append(missing, rev)
+			}
+		}
+		if missing != nil {
+			out[id] = map[string]any{"missing": missing}
+		}
+	}
+	return reply(w, http.StatusOK, out)
 }

@@ -164,6 +164,8 @@ func (n *Node) dbAPI(w http.ResponseWriter, r *http.Request, parts []string, u *
 		return n.bulkDocs(w, r, m)
 	case "_bulk_get":
 		return n.bulkGet(w, r, m)
+	case "_revs_diff":
+		return n.revsDiff(w, r, m)
 	case "_changes":
 		return n.changes(w, r, m)
 	case "_shards":

@@ -47,11 +47,7 @@ func (n *Node) docAPI(w http.ResponseWriter, r *http.Request, m *shardMap, id st
 	case http.MethodGet, http.MethodHead:
 		return n.getDoc(w, r, m, id)
 	case http.MethodPut:
-		raw, err := readBody(r)
-		if err != nil {
-			return err
-		}
-		d, err := parseDoc(raw)
+		d, err := putDoc(r)
 		if err != nil {
 			return err
 		}
@@ -228,6 +224,9 @@ func (n *Node) getDoc(w http.ResponseWriter, r *http.Request, m *shardMap, id st
 		return errDeleted
 	}
 	w.Header().Set("ETag", `"`+l.rev()+`"`)
+	if o.attachments && len(l.Atts) > 0 && strings.Contains(r.Header.Get("Accept"), multipartRelated) {
+		return replyMultipart(w, d, l, o)
+	}
 	return reply(w, http.StatusOK, d.render(l, o))
 }
 

@@ -1,0 +1,169 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot"
+	"github.com/medic/cht-backup/snapshot/await"
+	"github.com/medic/cht-backup/snapshot/reason"
+)
+
+// The scratch namespace of a restore of one database holds a Restore of its own,
+// of CouchDB alone. It is made, closed in, verified and removed as every clone is.
+
+// scratchTime is when a scratch clone ends by itself, should nobody be left who
+// removes it.
+const scratchTime = 72 * time.Hour
+
+// scratchChild is the name of the Restore in the scratch namespace.
+const scratchChild = "scratch"
+
+func scratchName(restore *api.Restore) string {
+	return fmt.Sprintf("%.40s-scratch-%.8s", restore.Namespace, restore.UID)
+}
+
+// scratchRestore is what brings the backup's CouchDB up. What it finds of all
+// databases is Quick; the one that is wanted is verified on its own.
+func scratchRestore(restore *api.Restore, backup types.UID) *api.Restore {
+	source := restore.Spec.Source
+	source.UID = backup
+	return &api.Restore{
+		ObjectMeta: metav1.ObjectMeta{Namespace: scratchName(restore), Name: scratchChild, Labels: labels(restore, "")},
+		Spec: api.RestoreSpec{
+			Source: source, Scope: api.ScopeCouchDB, Verify: api.VerifyQuick, Credentials: api.CredentialsKeep, Remap: restore.Spec.Remap.DeepCopy(),
+			TimeToLive: &metav1.Duration{Duration: scratchTime}, StepTimeout: restore.Spec.StepTimeout,
+		},
+	}
+}
+
+// scratchWork is what the scratch restore's steps will work on.
+func (r *Reconciler) scratchWork(ctx context.Context, w *work) (*work, error) {
+	child := scratchRestore(w.restore, w.record.UID)
+	child.Status.Record = w.restore.Status.Record
+	return r.load(ctx, child)
+}
+
+// scratch makes the namespace and the Restore in it, and waits until that has
+// ended.
+func (r *Reconciler) scratch(ctx context.Context, w *work) error {
+	restore := w.restore
+	if err := r.save(ctx, restore); err != nil { // the scratch restore is allowed by what stands in this status
+		return err
+	}
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: scratchName(restore), Labels: labels(restore, ""),
+		Annotations: map[string]string{api.CreatedForAnnotation: scratchChild, api.ScratchForAnnotation: restore.Namespace + "/" + restore.Name}}}
+	if err := r.create(ctx, restore, namespace); err != nil {
+		return fmt.Errorf("create namespace %s: %w", namespace.Name, err)
+	}
+	child := scratchRestore(restore, w.record.UID)
+	if err := r.create(ctx, restore, child); err != nil {
+		return fmt.Errorf("create restore %s/%s: %w", child.Namespace, child.Name, err)
+	}
+	return oneTurn(ctx, func(ctx context.Context) error {
+		var list api.RestoreList
+		return await.List(ctx, r.Client, &list, func() (string, error) {
+			if len(list.Items) == 0 {
+				return "", reason.Refuse(api.ReasonReplicationFailed, "restore %s/%s, which brings the backup's CouchDB up, was deleted", child.Namespace, child.Name)
+			}
+			status := list.Items[0].Status
+			why, message := api.ReasonReplicationFailed, ""
+			if c := meta.FindStatusCondition(status.Conditions, api.ConditionReady); c != nil {
+				why, message = c.Reason, c.Message
+			}
+			switch {
+			case status.Phase == api.PhaseCompleted:
+				return "", nil
+			case snapshot.Ended(status.Phase) || status.Phase == api.PhaseExpiring:
+				return "", reason.Refuse(why, "the backup's CouchDB could not be brought up in namespace %s: %s", child.Namespace, message)
+			}
+			return fmt.Sprintf("the backup's CouchDB in namespace %s (%s: %s)", child.Namespace, orPending(status.Phase), message), nil
+		}, client.InNamespace(child.Namespace), client.MatchingFields{"metadata.name": child.Name})
+	})
+}
+
+// dropScratch removes the scratch namespace with all that is in it: first the
+// Restore, which takes its volumes along, then the namespace.
+func (r *Reconciler) dropScratch(ctx context.Context, restore *api.Restore) error {
+	var namespace corev1.Namespace
+	err := r.Client.Get(ctx, client.ObjectKey{Name: scratchName(restore)}, &namespace)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("get namespace %s: %w", scratchName(restore), err)
+	}
+	if namespace.Labels[api.RestoreUIDLabel] != string(restore.UID) {
+		return nil // somebody else's of that name
+	}
+	child := &api.Restore{ObjectMeta: metav1.ObjectMeta{Namespace: namespace.Name, Name: scratchChild}}
+	if err := r.Client.Delete(ctx, child); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("delete restore %s/%s: %w", child.Namespace, child.Name, err)
+	}
+	return oneTurn(ctx, func(ctx context.Context) error {
+		var children api.RestoreList
+		if err := await.List(ctx, r.Client, &children, func() (string, error) {
+			if len(children.Items) > 0 {
+				return fmt.Sprintf("the end of the scratch namespace %s", namespace.Name), nil
+			}
+			return "", nil
+		}, client.InNamespace(namespace.Name), client.MatchingFields{"metadata.name": scratchChild}); err != nil {
+			return err
+		}
+		if err := r.Client.Delete(ctx, &namespace, client.Preconditions{UID: &namespace.UID}); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("delete namespace %s: %w", namespace.Name, err)
+		}
+		return nil
+	})
+}
+
+// onBehalf names the namespace whose right to a backup counts. A scratch restore
+// has that of the restore that it serves, if that says so itself: the annotation on
+// the namespace alone anybody might have written who may create namespaces.
+func (r *Reconciler) onBehalf(ctx context.Context, restore *api.Restore) (string, error) {
+	var namespace corev1.Namespace
+	if err := r.Client.Get(ctx, client.ObjectKey{Name: restore.Namespace}, &namespace); apierrors.IsNotFound(err) {
+		return restore.Namespace, nil
+	} else if err != nil {
+		return "", fmt.Errorf("get namespace %s: %w", restore.Namespace, err)
+	}
+	key, ok := parentOf(&namespace)
+	if !ok || restore.Name != scratchChild {
+		return restore.Namespace, nil
+	}
+	var parent api.Restore
+	if err := r.Client.Get(ctx, key, &parent); apierrors.IsNotFound(err) {
+		return restore.Namespace, nil
+	} else if err != nil {
+		return "", fmt.Errorf("get restore %s: %w", key, err)
+	}
+	if !serves(restore, &parent) {
+		return restore.Namespace, nil
+	}
+	return parent.Namespace, nil
+}
+
+// parentOf names the restore that a scratch namespace is for.
+func parentOf(namespace *corev1.Namespace) (client.ObjectKey, bool) {
+	ns, name, ok := strings.Cut(namespace.Annotations[api.ScratchForAnnotation], "/")
+	return client.ObjectKey{Namespace: ns, Name: name}, ok
+}
+
+// serves tells whether a restore is the scratch restore of parent: parent says so
+// in its status, which only the controller writes, and both are of one backup.
+func serves(restore, parent *api.Restore) bool {
+	s := parent.Status.Database
+	return parent.Spec.Database != nil && !snapshot.Ended(parent.Status.Phase) && s != nil && s.Scratch == restore.Namespace &&
+		restore.Labels[api.RestoreUIDLabel] == string(parent.UID) && restore.Spec.Scope == api.ScopeCouchDB &&
+		parent.Status.BackupUID == restore.Spec.Source.UID && parent.Spec.Source.Namespace == restore.Spec.Source.Namespace && parent.Spec.Source.Name == restore.Spec.Source.Name
+}
