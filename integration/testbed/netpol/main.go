@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"sync"
 	"syscall"
@@ -37,6 +38,9 @@ func main() {
 }
 
 func enforce(kubeconfig, node, services string) error {
+	if err := filterBridge(); err != nil {
+		return err
+	}
 	kube, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return err
@@ -88,6 +92,18 @@ func enforce(kubeconfig, node, services string) error {
 	done.Wait()
 	controller.Cleanup()
 	return nil
+}
+
+// filterBridge lets iptables see what pods of one node send each other: it goes over
+// a bridge and would pass it by.
+func filterBridge() error {
+	const file = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+		if out, err := exec.Command("modprobe", "br_netfilter").CombinedOutput(); err != nil {
+			return fmt.Errorf("modprobe br_netfilter: %w: %s", err, out)
+		}
+	}
+	return os.WriteFile(file, []byte("1"), 0)
 }
 
 // untilEnd returns when nobody holds standard input any more, or on a signal.
