@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/restore/probe"
 )
 
 // silence is a probe that gave no report.
@@ -51,7 +52,18 @@ func judge(targets []api.IsolationTarget, silent []silence) (api.IsolationResult
 	if slices.ContainsFunc(targets, func(t api.IsolationTarget) bool { return t.OwnNode && t.Outcome == api.OutcomeConnected }) {
 		text += ". They did reach their own node, which Kubernetes lets a pod reach whatever the policies say"
 	}
+	if late := slowest(targets) - probe.InARow; late > 0 {
+		text += fmt.Sprintf(". That was so only %d s after the slowest had started: a pod of the clone is open for as long", late)
+	}
 	return api.IsolationEnforced, text
+}
+
+// slowest is the number of rounds, of a second each, of the probe that took most.
+func slowest(targets []api.IsolationTarget) (rounds int) {
+	for _, t := range targets {
+		rounds = max(rounds, int(t.Rounds))
+	}
+	return rounds
 }
 
 // convincing counts the failures of one probe that are evidence; why says what

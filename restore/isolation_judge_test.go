@@ -22,6 +22,13 @@ func tried(from string, kind api.TargetKind, outcome, control api.Outcome) api.I
 
 func onOwnNode(t api.IsolationTarget) api.IsolationTarget { t.OwnNode = true; return t }
 
+func inRounds(n int32, targets []api.IsolationTarget) []api.IsolationTarget {
+	for i := range targets {
+		targets[i].Rounds = n
+	}
+	return targets
+}
+
 func TestJudge(t *testing.T) {
 	own := func(from string) api.IsolationTarget { return tried(from, api.TargetOwn, up, up) }
 	closed := func(from string) []api.IsolationTarget {
@@ -45,6 +52,8 @@ func TestJudge(t *testing.T) {
 		{"only the API server answers the controller", one(own("api"), tried("api", api.TargetSource, silent, silent), tried("api", api.TargetAPIServer, silent, up)), nil, api.IsolationEnforced, "up to 1 of"},
 		{"an address that is gone proves nothing, another does", one(own("api"), tried("api", api.TargetSource, silent, ""), tried("api", api.TargetOutside, noRoute, up)), nil, api.IsolationEnforced, "up to 1 of"},
 		{"its own node is reached, which is always allowed", append(closed("api"), onOwnNode(tried("api", api.TargetAPIServer, up, up))), nil, api.IsolationEnforced, "their own node"},
+
+		{"the plugin is slow", append(closed("haproxy"), inRounds(9, closed("api"))...), nil, api.IsolationEnforced, "only 6 s after"},
 
 		{"everything is reached", one(own("api"), tried("api", api.TargetSource, up, up), tried("api", api.TargetAPIServer, up, up)), nil, api.IsolationNotEnforced, "api reached 10.0.0.1:1 (Source); api reached 10.0.0.1:1 (APIServer)"},
 		{"one thing of many is reached", append(closed("api"), tried("api", api.TargetOutside, up, up)), nil, api.IsolationNotEnforced, "api reached 10.0.0.1:1 (Outside)"},
