@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -19,10 +20,10 @@ func (c *Cluster) EnforcePolicies(t testing.TB) (stop func()) {
 	if !c.Local {
 		t.Skip("the testbed's network is the one that can be told to enforce NetworkPolicies and not to")
 	}
-	cmd := exec.CommandContext(t.Context(), c.testbed, "netpol")
+	// Not of the test's context: it is told by its input, and cleans up.
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), c.testbed, "netpol")
 	cmd.Dir = c.root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	cmd.Cancel = func() error { return nil } // it is told by its input, and cleans up
 	out, outErr := cmd.StdoutPipe()
 	in, inErr := cmd.StdinPipe()
 	log := &tailOf{}
