@@ -39,6 +39,8 @@ type Reconciler struct {
 	Transport http.RoundTripper
 	// Image of the prepare-volume pods and the isolation probes: the controller's own.
 	Image string
+	// Nameservers are the addresses that the cluster's pods ask for names.
+	Nameservers []string
 	// Outside are addresses, host:port, that a clone must not reach and the
 	// controller can.
 	Outside []string

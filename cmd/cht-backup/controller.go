@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -171,8 +172,24 @@ func setUp(mgr ctrl.Manager, kube *rest.Config, c config) error {
 	if err := backups.Setup(mgr, c.ParallelBackups); err != nil {
 		return err
 	}
-	restores := &restore.Reconciler{Client: direct, Records: records, Events: recorder, Transport: transport, Image: c.Image, Outside: c.IsolationOutside, Now: time.Now}
+	restores := &restore.Reconciler{Client: direct, Records: records, Events: recorder, Transport: transport, Image: c.Image, Outside: c.IsolationOutside, Nameservers: nameservers("/etc/resolv.conf"), Now: time.Now}
 	return restores.Setup(mgr, c.ParallelRestores)
+}
+
+// nameservers reads whom the controller, and thus any pod, asks for names. Without
+// the file, outside of a pod, nobody is known.
+func nameservers(file string) []string {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	var found []string
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "nameserver" && net.ParseIP(fields[1]) != nil {
+			found = append(found, fields[1])
+		}
+	}
+	return found
 }
 
 // ownObjectsOnly keeps the watches small: of the cluster's pods and snapshots
