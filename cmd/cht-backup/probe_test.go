@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -140,5 +142,18 @@ func TestIsolationOutside(t *testing.T) {
 	}
 	if err := checkOutside([]string{one, two}); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestNameservers(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "resolv.conf")
+	if err := os.WriteFile(file, []byte("search a.svc.cluster.local\nnameserver 10.96.0.10\n# nameserver 192.0.2.1\nnameserver fd00::a\nnameserver nobody\nnameserver\noptions ndots:5\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := nameservers(file); strings.Join(got, " ") != "10.96.0.10 fd00::a" {
+		t.Errorf("got %q", got)
+	}
+	if got := nameservers(file + ".none"); got != nil {
+		t.Errorf("got %q", got)
 	}
 }
