@@ -6,13 +6,8 @@ import (
 	"fmt"
 	"strconv"
 
-	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/intstr"
-
-	corev1 "k8s.io/api/core/v1"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/restore/remap"
@@ -152,27 +147,4 @@ func (r *Reconciler) scale(ctx context.Context, objects []*unstructured.Unstruct
 		}
 	}
 	return nil
-}
-
-const isolationName = "cht-restore-isolation"
-
-// isolation denies the namespace's pods everything but DNS and each other. The
-// controller may come in: it verifies CouchDB.
-func isolation(restore *api.Restore, controllerNamespace string) *networkingv1.NetworkPolicy {
-	udp, tcp, dns := corev1.ProtocolUDP, corev1.ProtocolTCP, intstr.FromInt32(53)
-	within := networkingv1.NetworkPolicyPeer{PodSelector: &metav1.LabelSelector{}}
-	return &networkingv1.NetworkPolicy{
-		ObjectMeta: metav1.ObjectMeta{Name: isolationName, Namespace: restore.Namespace, Labels: marks(restore, "")},
-		Spec: networkingv1.NetworkPolicySpec{
-			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress},
-			Ingress: []networkingv1.NetworkPolicyIngressRule{
-				{From: []networkingv1.NetworkPolicyPeer{within, {NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: controllerNamespace}}}}},
-			},
-			Egress: []networkingv1.NetworkPolicyEgressRule{
-				{To: []networkingv1.NetworkPolicyPeer{within}},
-				{To: []networkingv1.NetworkPolicyPeer{{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: metav1.NamespaceSystem}}}},
-					Ports: []networkingv1.NetworkPolicyPort{{Protocol: &udp, Port: &dns}, {Protocol: &tcp, Port: &dns}}},
-			},
-		},
-	}
 }

@@ -5,8 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
@@ -48,38 +46,6 @@ func TestRestored(t *testing.T) {
 				t.Error("the record's objects were changed")
 			}
 		})
-	}
-}
-
-// The clone's walls: nothing goes out but DNS and to each other.
-func TestIsolation(t *testing.T) {
-	p := isolation(restoreOf(), home).Spec
-	if len(p.PodSelector.MatchLabels)+len(p.PodSelector.MatchExpressions) != 0 {
-		t.Error("not all pods are isolated")
-	}
-	if !slices.Contains(p.PolicyTypes, networkingv1.PolicyTypeEgress) || !slices.Contains(p.PolicyTypes, networkingv1.PolicyTypeIngress) {
-		t.Errorf("policy types %v", p.PolicyTypes)
-	}
-	for _, rule := range p.Egress {
-		if len(rule.To) == 0 {
-			t.Error("a rule without peers lets everything out")
-		}
-		for _, to := range rule.To {
-			if to.IPBlock != nil {
-				t.Errorf("an address range is open: %v", to.IPBlock)
-			}
-			if to.NamespaceSelector == nil {
-				continue
-			}
-			if to.NamespaceSelector.MatchLabels[corev1.LabelMetadataName] != "kube-system" || len(rule.Ports) != 2 {
-				t.Errorf("namespace %v is open at %v", to.NamespaceSelector, rule.Ports)
-			}
-			for _, port := range rule.Ports {
-				if port.Port.IntValue() != 53 || port.EndPort != nil {
-					t.Errorf("port %v is open", port)
-				}
-			}
-		}
 	}
 }
 

@@ -100,9 +100,19 @@ func planStart(w *work) []string {
 		if hasIngress(w.restore) {
 			last = "never Sentinel"
 		}
-		lines := []string{
-			"prove with a pod that the namespace is isolated",
-			"start HAProxy and healthcheck; the API and the rest only if it is isolated; " + last,
+		lines := []string{fmt.Sprintf("run %d probes, with the labels of the pods they stand for, that must reach CouchDB and nothing outside of the namespace", len(w.probes("", nil)))}
+		up, held := w.parted(true)
+		var always, closed []string
+		for _, o := range up {
+			if inward[component(o)] {
+				always = append(always, o.GetName())
+			} else {
+				closed = append(closed, o.GetName())
+			}
+		}
+		lines = append(lines, fmt.Sprintf("start %s; only if the probes show that the namespace is closed in: %s; %s", joined(always), joined(closed), last))
+		for _, name := range sortedKeys(held) {
+			lines = append(lines, fmt.Sprintf("leave %s at 0: %s", name, held[name]))
 		}
 		for _, policy := range doorways(w.restore, w.target) {
 			lines = append(lines, fmt.Sprintf("create NetworkPolicy %s: anything may come in to %s, for the ingress", policy.Name, policy.Spec.PodSelector.MatchLabels[cht.ServiceLabel]))

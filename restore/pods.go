@@ -7,8 +7,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/catalog"
@@ -16,7 +14,6 @@ import (
 
 const (
 	rolePrepare = "prepare-volume"
-	roleProbe   = "probe-isolation"
 	volumePath  = "/volume"
 	// credentialsPath is where a prepare-volume pod finds new credentials.
 	credentialsPath = "/credentials"
@@ -57,22 +54,20 @@ func (w *work) place(pod *corev1.PodSpec, service string) {
 		if !isWorkload(o) || component(o) != service {
 			continue
 		}
-		raw, _, _ := unstructured.NestedMap(o.Object, "spec", "template", "spec")
-		var spec corev1.PodSpec
-		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(raw, &spec); err != nil {
+		spec, err := podSpec(o)
+		if err != nil {
 			return // applying the workload will say what is wrong with it
 		}
-		pod.NodeSelector, pod.Tolerations = spec.NodeSelector, spec.Tolerations
-		if spec.Affinity != nil && spec.Affinity.NodeAffinity != nil {
-			pod.Affinity = &corev1.Affinity{NodeAffinity: spec.Affinity.NodeAffinity}
-		}
+		placeLike(pod, spec)
 	}
 }
 
-// probePod tries to leave the namespace. allowed must answer, or the probe
-// proves nothing; nothing else may.
-func probePod(restore *api.Restore, image, allowed string) *corev1.Pod {
-	return ourPod(restore, roleProbe, "probe", image, []string{"/cht-backup", "probe-isolation", "--allowed", allowed})
+// placeLike lets a pod run where pods of that kind may.
+func placeLike(pod *corev1.PodSpec, like corev1.PodSpec) {
+	pod.NodeSelector, pod.Tolerations = like.NodeSelector, like.Tolerations
+	if like.Affinity != nil && like.Affinity.NodeAffinity != nil {
+		pod.Affinity = &corev1.Affinity{NodeAffinity: like.Affinity.NodeAffinity}
+	}
 }
 
 func ourPod(restore *api.Restore, role, node, image string, command []string) *corev1.Pod {

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/restore/probe"
 	"github.com/medic/cht-backup/snapshot"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/cht"
@@ -36,9 +37,16 @@ type Reconciler struct {
 	Records   catalog.Store
 	Events    events.EventRecorder
 	Transport http.RoundTripper
-	// Image of the prepare-volume pods: the controller's own.
+	// Image of the prepare-volume pods and the isolation probes: the controller's own.
 	Image string
-	Now   func() time.Time
+	// Nameservers are the addresses that the cluster's pods ask for names.
+	Nameservers []string
+	// Outside are addresses, host:port, that a clone must not reach and the
+	// controller can.
+	Outside []string
+	// Dial is how the controller tries the addresses itself; nil is the network.
+	Dial probe.Dialer
+	Now  func() time.Time
 }
 
 // Setup registers the reconciler. At most parallel restores run at once.
@@ -243,6 +251,9 @@ func (r *Reconciler) failed(ctx context.Context, restore *api.Restore, err error
 // stop holds what a failed restore leaves for a look: all workloads at 0 but
 // CouchDB, and that too when it was about to join another cluster.
 func (r *Reconciler) stop(ctx context.Context, restore *api.Restore, couchDBToo bool) error {
+	if err := r.dropProbes(ctx, restore); err != nil {
+		return err
+	}
 	for _, kind := range cht.ObjectKinds {
 		if kind.Group != "apps" {
 			continue

@@ -3,13 +3,12 @@ package restore
 import (
 	"context"
 	"fmt"
-	"net"
-	"strconv"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
@@ -17,46 +16,49 @@ import (
 	"github.com/medic/cht-backup/snapshot/cht"
 )
 
-// inward are the components that talk to nobody outside the namespace.
-var inward = map[string]bool{"haproxy": true, "healthcheck": true}
-
 // start brings up the components that use CouchDB. Live: all, with the
 // isolation lifted and the ingress made. A clone: never Sentinel; the API and
 // all others only where the isolation is proven, since the API itself sends
 // messages through the configured SMS service.
 func (r *Reconciler) start(ctx context.Context, w *work) error {
-	return oneTurn(ctx, func(ctx context.Context) error { return r.startOnce(ctx, w) })
+	return oneTurn(ctx, func(ctx context.Context) error {
+		if w.restore.Spec.GoLive {
+			return r.startLive(ctx, w)
+		}
+		return r.startClone(ctx, w)
+	})
 }
 
-func (r *Reconciler) startOnce(ctx context.Context, w *work) error {
+func (r *Reconciler) startLive(ctx context.Context, w *work) error {
 	restore, objects := w.restore, w.target
-	if restore.Spec.GoLive {
-		policy := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: restore.Namespace, Name: isolationName}}
-		if err := r.Client.Delete(ctx, policy); client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("lift the isolation: %w", err)
-		}
-		if err := r.scale(ctx, objects, func(c string) bool { return !cht.IsCouchDB(c) }, true); err != nil {
-			return err
-		}
-		if err := r.applyObjects(ctx, restore, objects, true); err != nil {
-			return err
-		}
-		return r.available(ctx, w)
+	policy := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: restore.Namespace, Name: isolationName}}
+	if err := r.Client.Delete(ctx, policy); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("lift the isolation: %w", err)
 	}
-	isolated, err := r.isolated(ctx, restore)
-	if err != nil {
+	if err := r.scale(ctx, objects, func(c string) bool { return !cht.IsCouchDB(c) }, true); err != nil {
 		return err
 	}
-	restore.Status.Notes = append(restore.Status.Notes, cloneNote(restore))
-	if !isolated {
-		restore.Status.Notes = append(restore.Status.Notes,
-			"this cluster's network plugin does not enforce NetworkPolicies: a probe pod reached the Kubernetes API from the clone. The CHT API, which sends messages itself, and everything else that could reach out stays at 0")
-	}
-	err = r.scale(ctx, objects, func(c string) bool {
-		return inward[c] || isolated && !cht.IsCouchDB(c) && c != "sentinel"
-	}, true)
-	if err != nil {
+	if err := r.applyObjects(ctx, restore, objects, true); err != nil {
 		return err
+	}
+	return r.available(ctx, w)
+}
+
+// startClone brings the inward components up whatever the proof says, the others
+// only by it.
+func (r *Reconciler) startClone(ctx context.Context, w *work) error {
+	if err := r.proveIsolation(ctx, w); err != nil {
+		return err
+	}
+	note(w.restore, cloneNote(w.restore))
+	up, held := w.parted(w.restore.Status.Isolation.Result == api.IsolationEnforced)
+	for _, text := range heldNotes(w.restore.Status.Isolation, held) {
+		note(w.restore, text)
+	}
+	for _, o := range up {
+		if err := r.scaleTo(ctx, o, heldAt(o)); err != nil {
+			return err
+		}
 	}
 	if err := r.openIngress(ctx, w); err != nil {
 		return err
@@ -64,41 +66,52 @@ func (r *Reconciler) startOnce(ctx context.Context, w *work) error {
 	return r.available(ctx, w)
 }
 
-// isolated runs a pod that tries to leave the namespace.
-func (r *Reconciler) isolated(ctx context.Context, restore *api.Restore) (bool, error) {
-	inventory, err := cht.Load(ctx, r.Client, restore.Namespace)
-	if err != nil {
-		return false, err
-	}
-	instance, err := cht.Discover(inventory)
-	if err != nil {
-		return false, notYet{err}
-	}
-	probe := probePod(restore, r.Image, net.JoinHostPort(instance.Nodes[0].Pod.IP, strconv.Itoa(cht.Port)))
-	if err := r.create(ctx, restore, probe); err != nil {
-		return false, err
-	}
-	isolated := false
-	var pods corev1.PodList
-	err = await.List(ctx, r.Client, &pods, func() (string, error) {
-		for _, pod := range pods.Items {
-			switch pod.Status.Phase {
-			case corev1.PodSucceeded:
-				isolated = true
-				return "", nil
-			case corev1.PodFailed:
-				return "", nil // not proven is not isolated
+// parted tells the workloads that a clone brings up from those that stay at 0,
+// these with the reason; "" is that the clone is not closed in.
+func (w *work) parted(enforced bool) (up []*unstructured.Unstructured, held map[string]string) {
+	held = map[string]string{}
+	probed := 0
+	for _, o := range w.target {
+		if !w.rises(o) {
+			continue
+		}
+		why := uncontained(o)
+		if why == "" {
+			if probed++; probed > mostProbes {
+				why = fmt.Sprintf("no more than %d workloads are probed", mostProbes)
 			}
 		}
-		return "the isolation probe", nil
-	}, client.InNamespace(restore.Namespace), client.MatchingLabels{api.RestoreUIDLabel: string(restore.UID), api.RoleLabel: roleProbe})
-	if err != nil {
-		return false, err
+		switch {
+		case inward[component(o)], enforced && why == "":
+			up = append(up, o)
+		default:
+			held[o.GetName()] = why
+		}
 	}
-	if err := r.Client.Delete(ctx, probe); client.IgnoreNotFound(err) != nil {
-		return false, fmt.Errorf("delete the isolation probe: %w", err)
+	return up, held
+}
+
+func heldNotes(isolation *api.Isolation, held map[string]string) []string {
+	var notes, open []string
+	for _, name := range sortedKeys(held) {
+		if held[name] == "" {
+			open = append(open, name)
+		} else {
+			notes = append(notes, fmt.Sprintf("%s stays at 0: %s", name, held[name]))
+		}
 	}
-	return isolated, nil
+	if isolation.Result == api.IsolationEnforced {
+		return notes
+	}
+	what := "this clone is not known to be closed in"
+	if isolation.Result == api.IsolationNotEnforced {
+		what = "this clone is not closed in"
+	}
+	what += ": " + isolation.Message
+	if len(open) > 0 {
+		what += ". What could reach out, as the CHT's API, which sends messages itself, stays at 0: " + strings.Join(open, ", ")
+	}
+	return append(notes, what)
 }
 
 // available waits until every Deployment of the restore has its replicas ready.

@@ -205,7 +205,11 @@ func (r *Reconciler) check(ctx context.Context, w *work) error {
 // before CouchDB sees it.
 func (r *Reconciler) volumes(ctx context.Context, w *work) error {
 	if w.restore.Spec.InPlace == nil {
-		if err := r.create(ctx, w.restore, isolation(w.restore, r.Records.Namespace)); err != nil {
+		resolvers, err := r.resolvers(ctx)
+		if err != nil {
+			return err
+		}
+		if err := r.create(ctx, w.restore, isolation(w.restore, r.Records.Namespace, resolvers)); err != nil {
 			return err
 		}
 	}

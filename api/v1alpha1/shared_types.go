@@ -20,7 +20,8 @@ const (
 	AttemptLabel = prefix + "attempt"
 	// NodeLabel names the CouchDB node (the value of cht.service) an object serves.
 	NodeLabel = prefix + "node"
-	// RoleLabel tells what a pod of ours does: "freezer" or "prepare-volume".
+	// RoleLabel tells what a pod of ours does: "freezer", "prepare-volume"
+	// or "probe-isolation".
 	RoleLabel = prefix + "role"
 	// SourceNamespaceLabel names the namespace a record was taken from.
 	SourceNamespaceLabel = prefix + "source-namespace"

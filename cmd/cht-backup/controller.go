@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -43,6 +45,7 @@ type config struct {
 	LeaderElection    bool          `mapstructure:"leader-election"`
 	LeaseDuration     time.Duration `mapstructure:"lease-duration"`
 	RequestsPerSecond float32       `mapstructure:"requests-per-second"`
+	IsolationOutside  []string      `mapstructure:"isolation-outside"`
 }
 
 func controllerCommand() *cobra.Command {
@@ -59,11 +62,9 @@ func controllerCommand() *cobra.Command {
 	flags.Bool("leader-election", true, "let only one of several controllers work")
 	flags.Duration("lease-duration", 15*time.Second, "how long a dead leader is waited for")
 	flags.Float32("requests-per-second", 50, "bound on requests to the Kubernetes API")
+	flags.StringSlice("isolation-outside", nil, "`HOST:PORT,…` that the controller can reach and a clone must not: tried by its isolation probes, beside the source and the Kubernetes API")
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
-		v := viper.New()
-		v.SetEnvPrefix("CHT_BACKUP")
-		v.SetEnvKeyReplacer(strings.NewReplacer("-", "_"))
-		v.AutomaticEnv()
+		v := settings()
 		if err := v.BindPFlags(flags); err != nil {
 			return err
 		}
@@ -80,10 +81,35 @@ func controllerCommand() *cobra.Command {
 		if c.Image == "" || c.Namespace == "" {
 			return fmt.Errorf("image and namespace must be set (CHT_BACKUP_IMAGE, CHT_BACKUP_NAMESPACE): freezers run that image, records are kept in that namespace")
 		}
+		if err := checkOutside(c.IsolationOutside); err != nil {
+			return err
+		}
 		ctrl.SetLogger(zap.New())
 		return runController(cmd, c)
 	}
 	return command
+}
+
+func settings() *viper.Viper {
+	v := viper.New()
+	v.SetEnvPrefix("CHT_BACKUP")
+	v.SetEnvKeyReplacer(strings.NewReplacer("-", "_"))
+	v.AutomaticEnv()
+	return v
+}
+
+// checkOutside refuses what could not be probed: a report has little room.
+func checkOutside(addresses []string) error {
+	const most, longest = 8, 100
+	if len(addresses) > most {
+		return fmt.Errorf("isolation-outside names %d addresses; %d are enough", len(addresses), most)
+	}
+	for _, a := range addresses {
+		if host, port, err := net.SplitHostPort(a); err != nil || host == "" || port == "" || len(a) > longest {
+			return fmt.Errorf("isolation-outside: %q is not HOST:PORT of at most %d characters", a, longest)
+		}
+	}
+	return nil
 }
 
 func newScheme() (*runtime.Scheme, error) {
@@ -146,8 +172,24 @@ func setUp(mgr ctrl.Manager, kube *rest.Config, c config) error {
 	if err := backups.Setup(mgr, c.ParallelBackups); err != nil {
 		return err
 	}
-	restores := &restore.Reconciler{Client: direct, Records: records, Events: recorder, Transport: transport, Image: c.Image, Now: time.Now}
+	restores := &restore.Reconciler{Client: direct, Records: records, Events: recorder, Transport: transport, Image: c.Image, Outside: c.IsolationOutside, Nameservers: nameservers("/etc/resolv.conf"), Now: time.Now}
 	return restores.Setup(mgr, c.ParallelRestores)
+}
+
+// nameservers reads whom the controller, and thus any pod, asks for names. Without
+// the file, outside of a pod, nobody is known.
+func nameservers(file string) []string {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	var found []string
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "nameserver" && net.ParseIP(fields[1]) != nil {
+			found = append(found, fields[1])
+		}
+	}
+	return found
 }
 
 // ownObjectsOnly keeps the watches small: of the cluster's pods and snapshots

@@ -61,20 +61,3 @@ func tell(text []byte) error {
 	_, err = log.Write(text)
 	return errors.Join(err, log.Close())
 }
-
-func probeCommand() *cobra.Command {
-	var allowed string
-	command := &cobra.Command{
-		Use: "probe-isolation", Short: "Fail if this pod can reach anything outside its namespace (run by the controller)", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			outside := os.Getenv("KUBERNETES_SERVICE_HOST") + ":" + os.Getenv("KUBERNETES_SERVICE_PORT")
-			if outside == ":" {
-				return fmt.Errorf("the environment names no Kubernetes API to probe")
-			}
-			return probe(cmd.Context(), allowed, outside)
-		},
-	}
-	command.Flags().StringVar(&allowed, "allowed", "", "host:port that must answer")
-	_ = command.MarkFlagRequired("allowed")
-	return command
-}

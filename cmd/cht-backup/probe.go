@@ -2,46 +2,58 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
-	"net"
-	"time"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/medic/cht-backup/restore/probe"
 )
 
-const (
-	// probeTries and probePause give the network plugin time to apply its policies
-	// to a pod that has just started.
-	probeTries = 8
-	probePause = time.Second
-	dialWithin = 2 * time.Second
-)
+// longestMessage is what Kubernetes keeps of a termination message, in bytes: a
+// report cut off by it could not be read.
+const longestMessage = 4096
 
-// probe returns nil when allowed can be reached and outside cannot, in the same
-// try. That something cannot be reached proves nothing while nothing can.
-func probe(ctx context.Context, allowed, outside string) error {
-	var said string
-	for range probeTries {
-		inErr, outErr := dial(ctx, allowed), dial(ctx, outside)
-		switch {
-		case inErr == nil && outErr != nil:
-			return nil
-		case outErr == nil:
-			said = "reached " + outside + ", which is outside the namespace"
-		default:
-			said = fmt.Sprintf("cannot tell: %s, which is allowed, cannot be reached either: %s", allowed, inErr)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(probePause):
-		}
+func probeCommand() *cobra.Command {
+	var targets []probe.Target
+	command := &cobra.Command{
+		Use: "probe-isolation", Short: "Report what can be reached from this pod (run by the controller in a clone)", Args: cobra.NoArgs,
+		Long: `Report what can be reached from this pod. It succeeds whenever it could make the
+report, whatever is in it: what it proves is judged by those who know what can be
+reached from elsewhere.`,
 	}
-	return fmt.Errorf("not isolated: %s", said)
+	var texts []string
+	command.Flags().StringArrayVar(&texts, "target", nil, "`KIND=HOST:PORT` to try, repeatable; KIND is Own, Source, APIServer or Outside")
+	_ = command.MarkFlagRequired("target")
+	command.RunE = func(cmd *cobra.Command, _ []string) error {
+		for _, text := range texts {
+			t, err := probe.ParseTarget(text)
+			if err != nil {
+				return err
+			}
+			targets = append(targets, t)
+		}
+		return report(cmd.Context(), cmd.OutOrStdout(), probe.Dial, targets, tell)
+	}
+	return command
 }
 
-func dial(ctx context.Context, address string) error {
-	conn, err := (&net.Dialer{Timeout: dialWithin}).DialContext(ctx, "tcp", address)
+// report tries the targets and leaves what it found where the controller reads it.
+func report(ctx context.Context, out io.Writer, dial probe.Dialer, targets []probe.Target, leave func([]byte) error) error {
+	found, err := probe.Run(ctx, dial, targets)
+	if err != nil {
+		return fmt.Errorf("try %d addresses: %w", len(targets), err)
+	}
+	text, err := json.Marshal(found)
 	if err != nil {
 		return err
 	}
-	return conn.Close()
+	if _, err := fmt.Fprintln(out, string(text)); err != nil {
+		return err
+	}
+	if len(text) > longestMessage {
+		return fmt.Errorf("the report of %d addresses has %d bytes, more than the %d that reach the controller", len(targets), len(text), longestMessage)
+	}
+	return leave(text)
 }

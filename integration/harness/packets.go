@@ -16,6 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
 )
 
 // CouchPorts are those on which CouchDB's nodes find each other and are asked:
@@ -208,10 +210,14 @@ func (p *Packets) follow(ctx context.Context, list client.ObjectList) {
 
 func (p *Packets) learn(o client.Object) {
 	var addresses []string
+	owner := o.GetNamespace()
 	switch o := o.(type) {
 	case *corev1.Pod:
 		if !o.Spec.HostNetwork {
 			addresses = []string{o.Status.PodIP}
+		}
+		if o.Labels[api.RoleLabel] == "probe-isolation" {
+			owner += " (isolation probe)" // it is there to knock at other namespaces' doors
 		}
 	case *corev1.Service:
 		addresses = o.Spec.ClusterIPs
@@ -223,7 +229,7 @@ func (p *Packets) learn(o client.Object) {
 			if p.owners[address] == nil {
 				p.owners[address] = map[string]bool{}
 			}
-			p.owners[address][o.GetNamespace()] = true
+			p.owners[address][owner] = true
 		}
 	}
 }
@@ -234,7 +240,8 @@ func (p *Packets) fail(err error) {
 	p.err = errors.Join(p.err, err)
 }
 
-// Between is the number of packets seen between two namespaces, either way. It is
+// Between is the number of packets seen between two namespaces, either way, without
+// those of a clone's isolation probes, which open connections and send nothing. It is
 // an error to ask about a namespace of which no packet was seen at all, or when
 // packets were missed: such a zero proves nothing.
 func (p *Packets) Between(a, b string) (int, error) {

@@ -41,7 +41,7 @@ func (n *network) dial(_ context.Context, address string) error {
 }
 
 func TestRun(t *testing.T) {
-	refused, silent, noRoute := error(os.NewSyscallError("connect", syscall.ECONNREFUSED)), error(&net.OpError{Err: os.ErrDeadlineExceeded}), error(os.NewSyscallError("connect", syscall.ENETUNREACH))
+	refused, silent, noRoute := os.NewSyscallError("connect", syscall.ECONNREFUSED), error(&net.OpError{Err: os.ErrDeadlineExceeded}), os.NewSyscallError("connect", syscall.ENETUNREACH)
 	late := func(n int, then error) []error { return append(make([]error, n), then) }
 	for _, tt := range []struct {
 		name                 string

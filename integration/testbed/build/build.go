@@ -44,6 +44,16 @@ var targets = []target{
 // kubectl is for people; nothing here needs it, so it is built on demand.
 var kubectl = target{"kubectl", ".", "k8s.io/kubernetes/cmd/kubectl", nil}
 
+// netpol is for tests that want NetworkPolicies enforced.
+var netpol = target{"netpol", "netpol", ".", []string{"netpol"}}
+
+// Netpol returns the path of the enforcer of NetworkPolicies, building it if the
+// cache lacks it.
+func Netpol(ctx context.Context, source, cache string, log io.Writer) (string, error) {
+	paths, err := binaries(ctx, source, cache, log, []target{netpol})
+	return paths[netpol.name], err
+}
+
 // Kubectl returns the path of kubectl, building it if the cache lacks it.
 func Kubectl(ctx context.Context, source, cache string, log io.Writer) (string, error) {
 	paths, err := binaries(ctx, source, cache, log, []target{kubectl})

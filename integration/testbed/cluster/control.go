@@ -129,6 +129,15 @@ func (t *Testbed) TagImage(ctx context.Context, name, fresh string) error {
 // NodeCommand is the command line that runs argv in the node's network namespace.
 func NodeCommand(argv []string) []string { return inNode(argv...) }
 
+// EnforcerCommand is the command line that enforces the cluster's NetworkPolicies
+// with the given binary, as long as its standard input stays open.
+func (t *Testbed) EnforcerCommand(netpol string) ([]string, error) {
+	if err := t.install(map[string]string{"ipset": "ipset"}); err != nil {
+		return nil, err
+	}
+	return inNode(netpol, "-kubeconfig="+t.Kubeconfig(), "-node="+NodeName, "-services="+ServiceCIDR), nil
+}
+
 // LogFile is where a component's output goes.
 func (t *Testbed) LogFile(name string) (string, error) {
 	c, err := t.find(name)

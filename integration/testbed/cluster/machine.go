@@ -26,9 +26,12 @@ var needed = map[string]string{
 	"mkfs.xfs": "xfsprogs", "mkfs.ext4": "e2fsprogs", "ip": "iproute2", "nsenter": "util-linux", "mount": "mount",
 }
 
-func (t *Testbed) installPackages() error {
+func (t *Testbed) installPackages() error { return t.install(needed) }
+
+// install installs the packages of those tools that are not there.
+func (t *Testbed) install(tools map[string]string) error {
 	var missing []string
-	for name, pkg := range needed {
+	for name, pkg := range tools {
 		if _, err := exec.LookPath(name); err != nil && !slices.Contains(missing, pkg) {
 			missing = append(missing, pkg)
 		}

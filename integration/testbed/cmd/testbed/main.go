@@ -32,6 +32,8 @@ const usage = `usage: testbed COMMAND
   restart COMPONENT         stop and start it
   kill COMPONENT [SIGNAL]   send it a signal (KILL)
   logs COMPONENT            print the path of its log
+  netpol                    enforce NetworkPolicies as long as standard input stays open;
+                            prints "enforcing" (built the first time)
   kubectl ARGS...           kubectl on this cluster (built the first time)
   arm-thaw [DURATION]       thaw every volume after DURATION (20s), whatever becomes of the
                             caller; prints a pid, whose end disarms it
@@ -75,6 +77,8 @@ func run(ctx context.Context, args []string) error {
 		return bed.TagImage(ctx, rest[1], rest[2])
 	case command == "node-exec":
 		return nodeExec(rest)
+	case command == "netpol" && len(rest) == 0:
+		return netpol(ctx, bed)
 	case command == "kubectl":
 		return kubectl(ctx, bed, rest)
 	case command == "start" && len(rest) == 1:
@@ -196,6 +200,23 @@ func kubectl(ctx context.Context, bed *cluster.Testbed, args []string) error {
 		return err
 	}
 	return become(append([]string{path}, args...), append(os.Environ(), "KUBECONFIG="+bed.Kubeconfig()))
+}
+
+// netpol becomes the enforcer, so that its standard input is the caller's.
+func netpol(ctx context.Context, bed *cluster.Testbed) error {
+	source, err := findSource()
+	if err != nil {
+		return err
+	}
+	path, err := build.Netpol(ctx, source, bed.Cache, bed.Log)
+	if err != nil {
+		return err
+	}
+	argv, err := bed.EnforcerCommand(path)
+	if err != nil {
+		return err
+	}
+	return become(argv, os.Environ())
 }
 
 func become(argv, env []string) error {
