@@ -35,8 +35,10 @@ const second, secondPassword = "second", "of-another-admin"
 
 // TestCredentials gives restored instances new credentials.
 func TestCredentials(t *testing.T) {
+	t.Parallel()
 	for _, nodes := range []int{1, 3} {
 		t.Run(fmt.Sprint(nodes, " nodes"), func(t *testing.T) {
+			t.Parallel()
 			c := suite.Cluster(t)
 			ctx := bounded(t, 12*time.Minute)
 			o := deployed(ctx, t, c, nodes, func(o *cht.Options) {

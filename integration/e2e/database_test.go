@@ -57,6 +57,7 @@ func sameDump(t *testing.T, what string, want, got *load.Dump) {
 
 // TestOneDatabase restores one large database beside itself, while people write.
 func TestOneDatabase(t *testing.T) {
+	t.Parallel()
 	c := suite.Cluster(t)
 	ctx := bounded(t, 25*time.Minute)
 	o := cht.Defaults(c.TempNamespace(t, "cht"), c.CHTImages())
@@ -167,6 +168,7 @@ func replaceable(ctx context.Context, t *testing.T, c *harness.Cluster) (o cht.O
 
 // TestReplaceDatabase puts a backup's database in the place of the live one.
 func TestReplaceDatabase(t *testing.T) {
+	t.Parallel()
 	c := suite.Cluster(t)
 	ctx := bounded(t, 20*time.Minute)
 	o, b, backedUp, before := replaceable(ctx, t, c)
@@ -254,6 +256,7 @@ func TestDatabaseGoesBackOrOn(t *testing.T) {
 }
 
 func TestDatabaseRefusals(t *testing.T) {
+	t.Parallel()
 	c := suite.Cluster(t)
 	ctx := bounded(t, 10*time.Minute)
 	o := deployed(ctx, t, c, 1, nil)

@@ -32,8 +32,10 @@ func inPlace(b *api.Backup) api.RestoreSpec {
 
 // TestInPlace goes back to a backup after a bad upgrade.
 func TestInPlace(t *testing.T) {
+	t.Parallel()
 	for _, nodes := range []int{1, 3} {
 		t.Run(fmt.Sprint(nodes, " nodes"), func(t *testing.T) {
+			t.Parallel()
 			c := suite.Cluster(t)
 			ctx := bounded(t, 12*time.Minute)
 			o := deployed(ctx, t, c, nodes, func(o *cht.Options) { o.Components = cht.AllComponents })
@@ -304,6 +306,7 @@ func TestInPlaceGoesBack(t *testing.T) {
 }
 
 func TestInPlaceRefusals(t *testing.T) {
+	t.Parallel()
 	c := suite.Cluster(t)
 	ctx := bounded(t, 15*time.Minute)
 	one := deployed(ctx, t, c, 1, func(o *cht.Options) { o.Components = cht.Components{} })

@@ -28,6 +28,7 @@ const provisionedBy = "pv.kubernetes.io/provisioned-by"
 // TestOddVolumes backs up, clones and takes back in place instances whose volumes
 // were made by hand, as those of migrated installations are.
 func TestOddVolumes(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		change func(*cht.Options)
@@ -39,6 +40,7 @@ func TestOddVolumes(t *testing.T) {
 		{"data at the volume's root", func(o *cht.Options) { o.DataSubPath = "" }, overInTree},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			c := suite.Cluster(t)
 			if !c.Local {
 				t.Skip("makes PersistentVolumes of the testbed's driver by hand")

@@ -134,6 +134,7 @@ func terminal() (person, seat *os.File, err error) {
 
 // TestPlugin asks for restores as an operator does.
 func TestPlugin(t *testing.T) {
+	t.Parallel()
 	c := suite.Cluster(t)
 	ctx := bounded(t, 12*time.Minute)
 	p := built(ctx, t, c)

@@ -132,6 +132,7 @@ func closedIn(t *testing.T, c *harness.Cluster, namespace string) {
 // TestNamespaceLost deletes the whole namespace and brings it back, live, under
 // its own name and under another.
 func TestNamespaceLost(t *testing.T) {
+	t.Parallel()
 	c := suite.Cluster(t)
 	ctx := bounded(t, 15*time.Minute)
 	o := deployed(ctx, t, c, 3, func(o *cht.Options) { o.Components, o.IngressHost = cht.AllComponents, "cht.example" })
@@ -177,6 +178,7 @@ func TestNamespaceLost(t *testing.T) {
 
 // TestDeletedBackupIsGone deletes a Backup and looks for what it had.
 func TestDeletedBackupIsGone(t *testing.T) {
+	t.Parallel()
 	c := suite.Cluster(t)
 	ctx := bounded(t, 8*time.Minute)
 	o := deployed(ctx, t, c, 1, nil)

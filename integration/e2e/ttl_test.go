@@ -73,6 +73,7 @@ func holdings(ctx context.Context, t *testing.T, c *harness.Cluster, namespace s
 
 // TestTimeToLive lets clones of a running source end by the clock.
 func TestTimeToLive(t *testing.T) {
+	t.Parallel()
 	c := suite.Cluster(t)
 	ctx := bounded(t, 12*time.Minute)
 	o := deployed(ctx, t, c, 1, nil)

@@ -27,6 +27,7 @@ import (
 // TestVerification restores one backup at every level, then with a record that
 // the data does not fit.
 func TestVerification(t *testing.T) {
+	t.Parallel()
 	c := suite.Cluster(t)
 	ctx := bounded(t, 12*time.Minute)
 	o := deployed(ctx, t, c, 1, func(o *cht.Options) { o.Components = cht.Components{} })

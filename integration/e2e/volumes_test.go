@@ -50,6 +50,7 @@ func blankSnapshot(ctx context.Context, t *testing.T, c *harness.Cluster, o cht.
 
 // TestWrongVolumes restores sets whose volumes are on the wrong nodes, or empty.
 func TestWrongVolumes(t *testing.T) {
+	t.Parallel()
 	c := suite.Cluster(t)
 	ctx := bounded(t, 15*time.Minute)
 	o := deployed(ctx, t, c, 3, func(o *cht.Options) {
