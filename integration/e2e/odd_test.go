@@ -39,8 +39,7 @@ func TestOddVolumes(t *testing.T) {
 		}, nil},
 		{"data at the volume's root", func(o *cht.Options) { o.DataSubPath = "" }, overInTree},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
+		t.Run(tt.name, func(t *testing.T) { // one at a time: each takes all volumes made by hand away
 			c := suite.Cluster(t)
 			if !c.Local {
 				t.Skip("makes PersistentVolumes of the testbed's driver by hand")
@@ -211,7 +210,8 @@ func discardHandMade(t *testing.T, c *harness.Cluster) {
 				t.Error(err)
 				continue
 			}
-			if err := await.List(ctx, c.Client, &volumes, volumeLeft(&volumes, pv.Name), client.MatchingFields{"metadata.name": pv.Name}); err != nil {
+			var left corev1.PersistentVolumeList
+			if err := await.List(ctx, c.Client, &left, volumeLeft(&left, pv.Name), client.MatchingFields{"metadata.name": pv.Name}); err != nil {
 				t.Error(err)
 			}
 		}
