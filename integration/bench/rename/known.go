@@ -61,18 +61,14 @@ func per(n int, took time.Duration) float64 {
 }
 
 // known renames databases the known way: one request after the other, each for
-// one range of one database.
-func known(ctx context.Context, c *couch.Client, databases []string, names map[string]string) (t turn, err error) {
+// one range of one database. ranges are those of each old node, by database; the
+// scripts are given them in a file.
+func known(ctx context.Context, c *couch.Client, databases []string, ranges map[string]map[string][]string, names map[string]string) (t turn, err error) {
 	began := time.Now()
 	for _, db := range databases {
 		path := "/_node/_local/_dbs/" + couch.Escape(db)
-		var first shardMap
-		if err := c.Get(ctx, path, &first); err != nil {
-			return t, fmt.Errorf("read the map of %s: %w", db, err)
-		}
-		t.requests++
 		for _, old := range sortedKeys(names) {
-			for _, shardRange := range first.ByNode[old] {
+			for _, shardRange := range ranges[db][old] {
 				var m shardMap
 				if err := c.Get(ctx, path, &m); err != nil {
 					return t, fmt.Errorf("read the map of %s: %w", db, err)

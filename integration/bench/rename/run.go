@@ -145,17 +145,18 @@ func (r *run) measure(ctx context.Context) (err error) {
 	half := from + r.o.known/2
 	// The known way starts from maps that name the old nodes.
 	var old []couchdb.ShardMap
+	ranges := map[string]map[string][]string{}
 	for _, db := range r.list(from, to) {
 		m := r.maps[db]
 		m.Rev = ""
-		old = append(old, m)
+		old, ranges[db] = append(old, m), m.ByNode
 	}
 	if err := r.clients()[0].PutShardMaps(ctx, old); err != nil {
 		return err
 	}
 	one := r.cluster.Client(0, transport())
 	r.progress("the known way: %d databases", half-from)
-	if r.before, err = known(ctx, one, r.list(from, half), r.names); err != nil {
+	if r.before, err = known(ctx, one, r.list(from, half), ranges, r.names); err != nil {
 		return err
 	}
 	r.progress("the product: %d databases", r.o.databases)
@@ -163,7 +164,7 @@ func (r *run) measure(ctx context.Context) (err error) {
 		return err
 	}
 	r.progress("the known way: %d databases", to-half)
-	r.after, err = known(ctx, one, r.list(half, to), r.names)
+	r.after, err = known(ctx, one, r.list(half, to), ranges, r.names)
 	return err
 }
 
