@@ -26,8 +26,8 @@ func Run() {
 	}
 }
 
-// environment of node i, as of the CHT's image.
-func environment(hosts []string, i int, user, password string) []string {
+// Environment of node i, as of the CHT's image.
+func Environment(hosts []string, i int, user, password string) []string {
 	env := append(os.Environ(), "COUCHDB_USER="+user, "COUCHDB_PASSWORD="+password, "COUCHDB_SECRET=s3cret", "COUCHDB_UUID=cafe")
 	if len(hosts) == 1 {
 		return env
@@ -39,9 +39,15 @@ func environment(hosts []string, i int, user, password string) []string {
 	return append(env, "COUCHDB_SYNC_ADMINS_NODE="+hosts[0])
 }
 
+// StandIn is what the environment has besides, for this very program to be a node
+// on a host, with its volume in a folder.
+func StandIn(host, dir string) []string {
+	return []string{role + "=1", "COUCHDB_STANDIN_ROOT=" + dir, "COUCHDB_STANDIN_BIND=" + host}
+}
+
 // start starts node i and gives what ends it.
 func (c *Cluster) start(ctx context.Context, i int) (stop func() error, err error) {
-	env := environment(c.Hosts, i, c.User, c.Password)
+	env := Environment(c.Hosts, i, c.User, c.Password)
 	for _, sub := range []string{"data", "etc/local.d"} {
 		if err := os.MkdirAll(filepath.Join(c.Dirs[i], sub), 0o755); err != nil {
 			return nil, err
@@ -65,7 +71,7 @@ func (c *Cluster) start(ctx context.Context, i int) (stop func() error, err erro
 	}
 	defer func() { _ = log.Close() }() // the process has its own
 	cmd := exec.Command(exe)
-	cmd.Env = append(env, role+"=1", "COUCHDB_STANDIN_ROOT="+c.Dirs[i], "COUCHDB_STANDIN_BIND="+c.Hosts[i])
+	cmd.Env = append(env, StandIn(c.Hosts[i], c.Dirs[i])...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := keeper()(cmd.Start); err != nil {
