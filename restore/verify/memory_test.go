@@ -99,11 +99,11 @@ func TestFullInBoundedMemory(t *testing.T) {
 		for i := range rows {
 			digest.Add(fmt.Sprintf("%032d", i), m.revs(i), false)
 		}
-		print := &fingerprint.Print{Level: api.FingerprintFull, Databases: map[string]*fingerprint.Database{medic: {}}}
-		print.Databases[medic].Digest, print.Databases[medic].Documents = digest.Sum(nil)
+		noted := &fingerprint.Print{Level: api.FingerprintFull, Databases: map[string]*fingerprint.Database{medic: {}}}
+		noted.Databases[medic].Digest, noted.Databases[medic].Documents = digest.Sum(nil)
 		survey := catalog.Survey{Counts: map[string]couchdb.Counts{medic: {Documents: int64(rows)}}}
 		job := Job{Cluster: Cluster{Names: []string{"couchdb@a"}, Services: []string{"couchdb"}, Clients: []*couchdb.Client{couchdb.New("http://couchdb", "medic", "pw", m)}},
-			Record: catalog.Record{Before: survey, After: survey, Fingerprint: print}, Level: api.VerifyFull, Stuck: time.Minute,
+			Record: catalog.Record{Before: survey, After: survey, Fingerprint: noted}, Level: api.VerifyFull, Stuck: time.Minute,
 			Maps: []couchdb.ShardMap{{ID: medic, Suffix: []int{'.', '1'}, ByNode: map[string][]string{"couchdb@a": {"0-f"}}, ByRange: map[string][]string{"0-f": {"couchdb@a"}}}}}
 		v, err := job.Run(t.Context())
 		if err != nil || v.Streamed != int64(rows) || v.Attachments != int64(rows/100) || v.Digests != 1 {
