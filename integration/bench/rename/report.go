@@ -14,7 +14,10 @@ const target = 20.0
 // report prints what was measured.
 func (r *run) report(out io.Writer) {
 	page.Line(out, "cluster", "CouchDB %s, %d nodes on this machine, 12 shards a database on %d nodes", r.version, nodes, nodes)
-	all := r.before.add(r.after)
+	all, best := r.before.add(r.after), r.before
+	if r.after.rate() > best.rate() {
+		best = r.after
+	}
 	_, _ = fmt.Fprintln(out, "\nNew node names for databases, on the same cluster")
 	t := page.NewTable(out, "way", "databases", "requests", "took", "databases/s")
 	row := func(way string, n turn, requests string) {
@@ -29,10 +32,10 @@ func (r *run) report(out io.Writer) {
 product:   the shard files of every node listed and compared (%d shards), maps written in bulk, waited for on every node
 known way: GET and PUT of the map for each shard of each database, one after the other; measured on %d databases, not on %d
 
-Targets
+Targets, against the faster half of the known way
   at least %.0f times faster than one shard of one database after the other: %s
   the same, of its requests the PUTs alone: %s
-`, r.shards, all.databases, r.product.databases, target, verdict(r.product.rate(), all.rate()), verdict(r.product.rate(), per(all.databases, all.writes)))
+`, r.shards, all.databases, r.product.databases, target, verdict(r.product.rate(), best.rate()), verdict(r.product.rate(), per(best.databases, best.writes)))
 }
 
 // verdict compares two rates.
