@@ -13,7 +13,7 @@ const target = 20.0
 
 // report prints what was measured.
 func (r *run) report(out io.Writer) {
-	page.Line(out, "cluster", "CouchDB %s, %d nodes on this machine, 12 shards a database on %d nodes", r.version, nodes, nodes)
+	page.Line(out, "cluster", "CouchDB %s, %d nodes (%s), 12 shards a database", r.version, nodes, r.kind)
 	all, best := r.before.add(r.after), r.before
 	if r.after.rate() > best.rate() {
 		best = r.after

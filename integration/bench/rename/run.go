@@ -30,6 +30,7 @@ type run struct {
 	say io.Writer
 
 	version string
+	kind    string // of the nodes, in words
 	old     []string // hosts of before, new ones of after the restart
 	new     []string
 	dirs    []string
@@ -47,7 +48,7 @@ func (r *run) progress(format string, values ...any) {
 
 func name(i int) string { return fmt.Sprintf("medic-user-%05d-meta", i) }
 
-// product's databases are the first ones, the known way's the last.
+// list names databases: the product's are the first ones, the known way's the last.
 func (r *run) list(from, to int) []string {
 	var all []string
 	for i := from; i < to; i++ {
@@ -102,6 +103,7 @@ func (r *run) make(ctx context.Context) (err error) {
 		return err
 	}
 	first := r.clients()[0]
+	r.kind = r.cluster.Kind
 	if r.version, err = first.Version(ctx); err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ func (r *run) report(out io.Writer) {
 	for i, share := range shares {
 		databases = append(databases, fmt.Sprintf("%s %d", share.name, r.have[i]))
 	}
-	page.Line(out, "cluster", "CouchDB %s, %d nodes, databases: %s", r.version, len(r.cluster.URLs), strings.Join(databases, ", "))
+	page.Line(out, "cluster", "CouchDB %s, %d nodes (%s), databases: %s", r.version, len(r.cluster.URLs), r.cluster.Kind, strings.Join(databases, ", "))
 	_, _ = fmt.Fprintln(out, "\nEach in a process of its own; the peak is of its resident memory")
 	t := page.NewTable(out, "documents", "work", "took", "documents/s", "peak MB")
 	for _, s := range r.sizes {

@@ -31,6 +31,8 @@ const patience = 2 * time.Minute
 type Cluster struct {
 	URLs           []string
 	User, Password string
+	// Kind is what the nodes are, in words.
+	Kind string
 	// Hosts and Dirs of the nodes that were started here.
 	Hosts, Dirs []string
 	stops       []func() error
@@ -43,6 +45,7 @@ func Given() *Cluster {
 		return nil
 	}
 	c := credentials()
+	c.Kind = "the cluster of " + urlsKey
 	for url := range strings.SplitSeq(list, ",") {
 		c.URLs = append(c.URLs, strings.TrimRight(strings.TrimSpace(url), "/"))
 	}
@@ -80,7 +83,10 @@ func Hosts(n int) ([]string, error) {
 // system databases. On an error nothing is left running.
 func Start(ctx context.Context, hosts, dirs []string) (*Cluster, error) {
 	c := credentials()
-	c.Hosts, c.Dirs = hosts, dirs
+	c.Kind, c.Hosts, c.Dirs = "stand-ins on this machine", hosts, dirs
+	if os.Getenv(launchKey) != "" {
+		c.Kind = "on this machine, started by " + launchKey
+	}
 	for _, host := range hosts {
 		c.URLs = append(c.URLs, "http://"+host+":5984")
 	}
