@@ -30,7 +30,7 @@ type run struct {
 	say io.Writer
 
 	version string
-	kind    string // of the nodes, in words
+	kind    string   // of the nodes, in words
 	old     []string // hosts of before, new ones of after the restart
 	new     []string
 	dirs    []string
