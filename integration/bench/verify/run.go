@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/medic/cht-backup/integration/couchdb/loopback"
 	"github.com/medic/cht-backup/snapshot/catalog"
@@ -130,7 +131,7 @@ func (r *run) measure(ctx context.Context, n int) (s size, err error) {
 
 	r.progress("taking the fingerprint of %d documents", n)
 	o.Work = takeFingerprint
-	if s.fingerprint, err = child(ctx, o, r.say); err != nil {
+	if s.fingerprint, err = r.work(ctx, o, n); err != nil {
 		return s, err
 	}
 	if err := r.complete(s.fingerprint.Print, n); err != nil {
@@ -139,7 +140,7 @@ func (r *run) measure(ctx context.Context, n int) (s size, err error) {
 	o.Record = catalog.Record{Before: survey, After: survey, Fingerprint: s.fingerprint.Print}
 	o.Work = verifyFull
 	r.progress("verifying %d documents", n)
-	if s.verified, err = child(ctx, o, r.say); err != nil {
+	if s.verified, err = r.work(ctx, o, n); err != nil {
 		return s, err
 	}
 	if err := r.intact(s.verified, n); err != nil {
@@ -150,10 +151,20 @@ func (r *run) measure(ctx context.Context, n int) (s size, err error) {
 		return s, err
 	}
 	r.progress("verifying them again, with one document of %s changed", changed)
-	if s.damaged, err = child(ctx, o, r.say); err != nil {
+	if s.damaged, err = r.work(ctx, o, n); err != nil {
 		return s, err
 	}
 	return s, found(s.damaged, changed)
+}
+
+// work has a piece of work done, and tells at once what it took: a run may be
+// broken off before its report.
+func (r *run) work(ctx context.Context, o order, n int) (answer, error) {
+	a, err := child(ctx, o, r.say)
+	if err == nil {
+		r.progress("  took %s, %.0f documents/s, peak %.1f MB", a.Took.Round(10*time.Millisecond), float64(n)/a.Took.Seconds(), megabytes(a))
+	}
+	return a, err
 }
 
 // complete tells whether the fingerprint is of all that was written.
