@@ -12,7 +12,7 @@ import (
 // The targets.
 const (
 	targetPeak  = 150.0 // megabytes of 10^6 bytes, resident at most
-	targetRatio = 1.25  // of the peaks: 20 bytes kept of each document would be far above, a collector's mood is not
+	targetRatio = 1.25  // of the peaks: 20 bytes kept of each document would be above it, the garbage collector's moods are not
 )
 
 // report prints what was measured.
