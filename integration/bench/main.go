@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/medic/cht-backup/integration/bench/page"
 	"github.com/medic/cht-backup/integration/harness"
 )
 
@@ -72,7 +73,7 @@ func bench(ctx context.Context, o options, args []string, out, say io.Writer) (e
 			break // what is left behind, or not to be reached, spoils the rest
 		}
 	}
-	_, _ = fmt.Fprintf(out, "%-12s%s, load average %s\n", "took", time.Since(began).Round(time.Second), loadAverage())
+	_, _ = fmt.Fprintf(out, "%-12s%s, load average %s\n", "took", time.Since(began).Round(time.Second), page.LoadAverage())
 	report(out, o, results)
 	return errors.Join(err, failed(results))
 }

@@ -6,8 +6,9 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
+
+	"github.com/medic/cht-backup/integration/bench/page"
 )
 
 // The targets of `make bench`.
@@ -72,7 +73,7 @@ func kind(samples []sample, nodes int, driver, way string) []sample {
 func stalls(samples []sample) spread { return spreadOf(milliseconds(samples, sample.stall)) }
 
 func stallTable(out io.Writer, o options, samples []sample) {
-	t := newTable(out, "nodes", "way", "n", "quiesce", "cut", "release", "stall", "longest hold of a node", "slowest write p50 / max", "failed writes")
+	t := page.NewTable(out, "nodes", "way", "n", "quiesce", "cut", "release", "stall", "longest hold of a node", "slowest write p50 / max", "failed writes")
 	for _, nodes := range o.nodes {
 		for _, way := range o.ways() {
 			some := pick(samples, func(s sample) bool { return s.nodes == nodes && s.way == way })
@@ -87,25 +88,25 @@ func stallTable(out io.Writer, o options, samples []sample) {
 			for _, s := range some {
 				failed += s.seen.failed
 			}
-			t.row(append(cells, pair(spread{percentile(slow, 50), percentile(slow, 100)}, millis), fmt.Sprint(failed))...)
+			t.Row(append(cells, pair(spread{percentile(slow, 50), percentile(slow, 100)}, millis), fmt.Sprint(failed))...)
 		}
 	}
-	t.end()
+	t.End()
 }
 
 func ratioTable(out io.Writer, o options, samples []sample) {
-	t := newTable(out, "driver", "nodes", "mode", "stall ÷ cut with nothing held", "stall ÷ series", "stall ÷ series that waits for the handle only")
+	t := page.NewTable(out, "driver", "nodes", "mode", "stall ÷ cut with nothing held", "stall ÷ series", "stall ÷ series that waits for the handle only")
 	for _, driver := range o.drivers {
 		for _, nodes := range o.nodes {
 			bare, series := kind(samples, nodes, driver, wayNone), kind(samples, nodes, driver, waySeries)
 			for _, mode := range o.modes {
 				stall := stalls(kind(samples, nodes, driver, mode))
-				t.row(driver, fmt.Sprint(nodes), mode, pair(stall.over(stalls(bare)), hundredths), pair(stall.over(stalls(series)), hundredths),
+				t.Row(driver, fmt.Sprint(nodes), mode, pair(stall.over(stalls(bare)), hundredths), pair(stall.over(stalls(series)), hundredths),
 					pair(stall.over(spreadOf(milliseconds(series, sample.shortSeries))), hundredths))
 			}
 		}
 	}
-	t.end()
+	t.End()
 }
 
 // targets says, for each driver and mode, what was measured and whether it is met.
@@ -123,32 +124,25 @@ func targets(o options, samples []sample) []string {
 			stall, name := stalls(some), fmt.Sprintf("%s, %s, %d nodes: ", driver, mode, targetNodes)
 			own, above, share := spreadOf(milliseconds(some, sample.overhead)), stall.minus(bare), stall.over(series)
 			lines = append(lines,
-				name+fmt.Sprintf("stall ≤ slowest cut + %g ms: above its own slowest cut %s ms: %s", targetOverhead, pair(own, millis), met(own.within(targetOverhead))),
-				name+fmt.Sprintf("stall ≤ slowest cut + %g ms: above the cut with nothing held %s ms: %s", targetOverhead, pair(above, millis), met(above.within(targetOverhead))),
-				name+fmt.Sprintf("stall ≤ a third of the series: %s of it: %s", pair(share, hundredths), met(share.within(targetShare))))
+				name+fmt.Sprintf("stall ≤ slowest cut + %g ms: above its own slowest cut %s ms: %s", targetOverhead, pair(own, millis), page.Met(own.within(targetOverhead))),
+				name+fmt.Sprintf("stall ≤ slowest cut + %g ms: above the cut with nothing held %s ms: %s", targetOverhead, pair(above, millis), page.Met(above.within(targetOverhead))),
+				name+fmt.Sprintf("stall ≤ a third of the series: %s of it: %s", pair(share, hundredths), page.Met(share.within(targetShare))))
 		}
 	}
 	return lines
 }
 
-func met(yes bool) string {
-	if yes {
-		return "met"
-	}
-	return "NOT MET"
-}
-
 func writerTable(out io.Writer, o options, results []result) {
-	t := newTable(out, "nodes", "sent", "skipped (all requests waiting)", "between samples: n", "ms p50 / p99", "failed")
+	t := page.NewTable(out, "nodes", "sent", "skipped (all requests waiting)", "between samples: n", "ms p50 / p99", "failed")
 	for i, r := range results {
-		t.row(fmt.Sprint(o.nodes[i]), fmt.Sprint(r.sent), fmt.Sprint(r.skipped), fmt.Sprint(len(r.quiet)), pair(spreadOf(r.quiet), millis), fmt.Sprint(r.quietFailed))
+		t.Row(fmt.Sprint(o.nodes[i]), fmt.Sprint(r.sent), fmt.Sprint(r.skipped), fmt.Sprint(len(r.quiet)), pair(spreadOf(r.quiet), millis), fmt.Sprint(r.quietFailed))
 	}
-	t.end()
+	t.End()
 }
 
 func usageTable(out io.Writer, o options, results []result) {
 	verbs := []string{"GET", "POST", "PUT", "PATCH", "DELETE"}
-	t := newTable(out, append([]string{"nodes", "mode", "n", "API calls p50 / p99"}, append(verbs, "CPU ms p50", "resident MiB p50 / max", "idle calls/s")...)...)
+	t := page.NewTable(out, append([]string{"nodes", "mode", "n", "API calls p50 / p99"}, append(verbs, "CPU ms p50", "resident MiB p50 / max", "idle calls/s")...)...)
 	for i, r := range results {
 		background := "?"
 		if r.idle != nil {
@@ -171,10 +165,10 @@ func usageTable(out io.Writer, o options, results []result) {
 			for _, verb := range verbs {
 				cells = append(cells, millis(percentile(byVerb[verb], 50)))
 			}
-			t.row(append(cells, millis(percentile(cpu, 50)), pair(spread{percentile(resident, 50), percentile(resident, 100)}, millis), background)...)
+			t.Row(append(cells, millis(percentile(cpu, 50)), pair(spread{percentile(resident, 50), percentile(resident, 100)}, millis), background)...)
 		}
 	}
-	t.end()
+	t.End()
 	for i, r := range results {
 		if r.idle != nil && r.idle.total()/r.idle.took.Seconds() > busyIdle {
 			_, _ = fmt.Fprintf(out, "  %d nodes: the controller was not idle while its background was measured; somebody else uses it, and its figures are not to be relied on\n", o.nodes[i])
@@ -195,18 +189,6 @@ func failures(out io.Writer, samples []sample) {
 			strings.ReplaceAll(s.err.Error(), "\n", "; "), s.seen.failed)
 	}
 }
-
-// table aligns columns; all but words lie to the right.
-type table struct{ w *tabwriter.Writer }
-
-func newTable(out io.Writer, head ...string) table {
-	t := table{w: tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)}
-	t.row(head...)
-	return t
-}
-
-func (t table) row(cells ...string) { _, _ = fmt.Fprintln(t.w, strings.Join(cells, "\t")+"\t") }
-func (t table) end()                { _ = t.w.Flush() }
 
 func pair(s spread, format func(float64) string) string {
 	if math.IsNaN(s.p50) {

@@ -120,6 +120,9 @@ func (c *Client) ShardMaps(ctx context.Context, node string) (map[string]ShardMa
 		}
 		for i, row := range page.Rows {
 			if i == mapPage {
+				if row.ID == startKey {
+					return nil, fmt.Errorf("GET %s: the page after %s is the same again", path, startKey) // never go round for ever
+				}
 				startKey = row.ID
 				break
 			}

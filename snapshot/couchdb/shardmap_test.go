@@ -225,6 +225,15 @@ func TestShardMapsAreReadPageByPage(t *testing.T) {
 	if got, err := c.ShardMaps(t.Context(), "_local"); err != nil || len(got) != 1 {
 		t.Errorf("a design document is no map: %v, %v", got, err)
 	}
+	// A server that does not turn the page must not be asked for ever.
+	var full []string
+	for i := range mapPage + 1 {
+		full = append(full, fmt.Sprintf(`{"id":"db-%d","doc":{}}`, i))
+	}
+	c, _ = server(t, always(200, `{"rows":[`+strings.Join(full, ",")+`]}`))
+	if _, err := c.ShardMaps(t.Context(), "_local"); err == nil || !strings.Contains(err.Error(), "the same again") {
+		t.Errorf("the same page for ever: %v", err)
+	}
 }
 
 func TestPutShardMaps(t *testing.T) {

@@ -14,19 +14,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/medic/cht-backup/integration/couchdb/standin/boot"
+	"github.com/medic/cht-backup/integration/couchdb/loopback"
 )
 
 // patience bounds every wait. It is no statement about speed.
 const patience = 120 * time.Second
 
-// standInRole makes this test binary run as the stand-in.
-const standInRole = "CONTRACT_RUN_STANDIN"
-
 func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) == "beam.smp" || os.Getenv(standInRole) != "" {
-		os.Exit(boot.Main(os.Args[:1]))
-	}
+	loopback.Run() // where this test binary runs as the stand-in
 	os.Exit(m.Run())
 }
 
@@ -53,11 +48,8 @@ func newPool() *hostPool {
 	if v := os.Getenv("COUCHDB_LAUNCH_HOSTS"); v != "" {
 		return &hostPool{free: strings.Split(v, ",")}
 	}
-	p := &hostPool{}
-	for i := range 120 { // by pid, so that two runs on one machine do not meet
-		p.free = append(p.free, fmt.Sprintf("127.%d.%d.%d", 64+os.Getpid()>>8%64, os.Getpid()%256, i+1))
-	}
-	return p
+	hosts, _ := loopback.Hosts(120) // fails only for a script's hosts
+	return &hostPool{free: hosts}
 }
 
 func (p *hostPool) take(t *testing.T, n int) []string {
@@ -136,15 +128,7 @@ func (c *cluster) waitNode(i int) {
 }
 
 func (c *cluster) startNode(i int) {
-	env := append(os.Environ(), "COUCHDB_USER="+user, "COUCHDB_PASSWORD="+password, "COUCHDB_SECRET=s3cret", "COUCHDB_UUID=cafe")
-	if len(c.hosts) > 1 {
-		env = append(env, "SVC_NAME="+c.hosts[i], "NODE_COUNT="+strconv.Itoa(len(c.hosts)))
-		if i == 0 {
-			env = append(env, "CLUSTER_PEER_IPS="+strings.Join(c.hosts[1:], ","))
-		} else {
-			env = append(env, "COUCHDB_SYNC_ADMINS_NODE="+c.hosts[0])
-		}
-	}
+	env := loopback.Environment(c.hosts, i, user, password)
 	env = append(env, c.env...)
 	if script := os.Getenv("COUCHDB_LAUNCH"); script != "" {
 		cmd := exec.Command(script, "start", c.hosts[i], c.dirs[i])
@@ -172,7 +156,7 @@ func (c *cluster) startNode(i int) {
 	}
 	defer log.Close() //nolint:errcheck // the process has its own
 	cmd := exec.Command(exe)
-	cmd.Env = append(env, standInRole+"=1", "COUCHDB_STANDIN_ROOT="+c.dirs[i], "COUCHDB_STANDIN_BIND="+c.hosts[i])
+	cmd.Env = append(env, loopback.StandIn(c.hosts[i], c.dirs[i])...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		c.t.Error(err)

@@ -3,6 +3,7 @@ package contract
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -97,6 +98,24 @@ var serverStatements = []statement{
 				status, out := c.call(0, "GET", "/_node/"+c.name(n)+"/_dbs/_all_docs?include_docs=true", nil)
 				return status == 200 && strings.Contains(out, db)
 			})
+		}
+	}},
+	{"§5.1 shard maps are read page by page", func(_ *testing.T, c *cluster) {
+		c.database("page-a")
+		c.database("page-b")
+		type page struct {
+			Rows []struct{ ID string }
+		}
+		var all, first, second page
+		c.get(0, "/_node/_local/_dbs/_all_docs", &all)
+		c.get(0, "/_node/_local/_dbs/_all_docs?limit=2", &first)
+		if len(all.Rows) < 3 || !slices.Equal(first.Rows, all.Rows[:2]) {
+			c.t.Fatalf("of %v the first two are %v", all, first)
+		}
+		key, _ := json.Marshal(all.Rows[1].ID)
+		c.get(0, "/_node/_local/_dbs/_all_docs?limit=2&startkey="+url.QueryEscape(string(key)), &second)
+		if !slices.Equal(second.Rows, all.Rows[1:3]) {
+			c.t.Errorf("of %v those from %s on are %v", all, key, second)
 		}
 	}},
 	{"§5.4 _node/NAME/_all_dbs lists the shard files on that node, as the map says", func(_ *testing.T, c *cluster) {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -199,9 +200,21 @@ func (n *Node) localDB(w http.ResponseWriter, r *http.Request, name string, f *s
 
 func (n *Node) localAllDocs(w http.ResponseWriter, r *http.Request, f *shardfile.File) error {
 	f.Info() // takes its turn at the disk
-	docs := query{r.URL.Query()}.is("include_docs", false)
+	q := query{r.URL.Query()}
+	docs, ids := q.is("include_docs", false), f.IDs()
+	all, offset := len(ids), 0
+	if start, ok, err := q.json("startkey", "start_key"); err != nil {
+		return err
+	} else if s, isString := start.(string); ok && isString {
+		offset = sort.SearchStrings(ids, s)
+	}
+	limit, err := q.number("limit", all)
+	if err != nil {
+		return err
+	}
+	ids = ids[offset:]
 	rows := []any{}
-	for _, id := range f.IDs() {
+	for _, id := range ids[:min(len(ids), limit)] {
 		d := f.Memory(id)
 		rev := d.Winner().Rev()
 		row := map[string]any{"id": id, "key": id, "value": map[string]string{"rev": rev}}
@@ -214,7 +227,7 @@ func (n *Node) localAllDocs(w http.ResponseWriter, r *http.Request, f *shardfile
 		}
 		rows = append(rows, row)
 	}
-	return reply(w, http.StatusOK, map[string]any{"total_rows": len(rows), "offset": 0, "rows": rows})
+	return reply(w, http.StatusOK, map[string]any{"total_rows": all, "offset": offset, "rows": rows})
 }
 
 func withIDRev(id, rev string, body []byte) json.RawMessage {
