@@ -207,6 +207,9 @@ func (b *batch) store(ctx context.Context) error {
 		if r.Error == "forbidden" || r.Error == "unauthorized" || r.Error == "doc_validation" {
 			return fmt.Errorf("document %s was %w by database %s: %s: %s", r.ID, errRefused, b.job.To.Database, r.Error, r.Reason)
 		}
+	}
+	if len(refused) > 0 {
+		r := refused[0]
 		return fmt.Errorf("document %s was not written to database %s: %s: %s", r.ID, b.job.To.Database, r.Error, r.Reason)
 	}
 	b.docs, b.bytes = nil, 0
