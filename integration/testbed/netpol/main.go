@@ -5,6 +5,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -37,7 +38,12 @@ func main() {
 	}
 }
 
-func enforce(kubeconfig, node, services string) error {
+func enforce(kubeconfig, node, services string) (err error) {
+	putBack, err := before()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, putBack()) }()
 	if err := filterBridge(); err != nil {
 		return err
 	}
@@ -94,16 +100,42 @@ func enforce(kubeconfig, node, services string) error {
 	return nil
 }
 
+// before notes the filter table and what iptables sees of bridges. putBack restores
+// both: the controller's own clean-up leaves each rule of everybody else twice, and
+// after a few times every packet is held against thousands.
+func before() (putBack func() error, err error) {
+	rules, err := exec.Command("iptables-save", "-t", "filter").Output()
+	if err != nil {
+		return nil, fmt.Errorf("iptables-save: %w", err)
+	}
+	bridge, err := os.ReadFile(bridgeFile)
+	if errors.Is(err, os.ErrNotExist) {
+		bridge = []byte("0") // without the module, iptables sees nothing of bridges
+	} else if err != nil {
+		return nil, err
+	}
+	return func() error {
+		restore := exec.Command("iptables-restore", "-T", "filter")
+		restore.Stdin = bytes.NewReader(rules)
+		out, err := restore.CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("iptables-restore: %w: %s", err, out)
+		}
+		return errors.Join(err, os.WriteFile(bridgeFile, bridge, 0))
+	}, nil
+}
+
+const bridgeFile = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+
 // filterBridge lets iptables see what pods of one node send each other: it goes over
 // a bridge and would pass it by.
 func filterBridge() error {
-	const file = "/proc/sys/net/bridge/bridge-nf-call-iptables"
-	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(bridgeFile); errors.Is(err, os.ErrNotExist) {
 		if out, err := exec.Command("modprobe", "br_netfilter").CombinedOutput(); err != nil {
 			return fmt.Errorf("modprobe br_netfilter: %w: %s", err, out)
 		}
 	}
-	return os.WriteFile(file, []byte("1"), 0)
+	return os.WriteFile(bridgeFile, []byte("1"), 0)
 }
 
 // untilEnd returns when nobody holds standard input any more, or on a signal.
