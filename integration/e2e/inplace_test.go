@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -390,10 +391,13 @@ func count(d *load.Dump, prefix string) (n int) {
 	return n
 }
 
+// laters counts the calls of later: what an earlier one wrote may be there yet.
+var laters atomic.Int64
+
 // later writes what the backup does not have.
 func later(ctx context.Context, t *testing.T, c *harness.Cluster, o cht.Options) {
 	t.Helper()
-	writer := writing(ctx, t, c, o.Namespace, "writer", "--rate", "40", "--prefix", "later-")
+	writer := writing(ctx, t, c, o.Namespace, "writer", "--rate", "40", "--prefix", fmt.Sprintf("later-%d", laters.Add(1)))
 	time.Sleep(2 * time.Second) // some writes
 	stopped(ctx, t, writer)
 }
