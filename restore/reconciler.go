@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -29,6 +30,10 @@ import (
 // turn is how long one reconcile waits for the cluster before it says in the
 // status what it waits for, and waits again.
 const turn = 20 * time.Second
+
+// longestPause bounds the pause after an error: a way back must not wait for a
+// quarter of an hour once what hindered it is mended.
+const longestPause = 30 * time.Second
 
 // Reconciler works on Restores.
 type Reconciler struct {
@@ -52,7 +57,8 @@ type Reconciler struct {
 // Setup registers the reconciler. At most parallel restores run at once.
 func (r *Reconciler) Setup(mgr ctrl.Manager, parallel int) error {
 	return ctrl.NewControllerManagedBy(mgr).For(&api.Restore{}).
-		WithOptions(controller.Options{MaxConcurrentReconciles: parallel}).Complete(r)
+		WithOptions(controller.Options{MaxConcurrentReconciles: parallel, RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[ctrl.Request](10*time.Millisecond, longestPause)}).
+		Complete(r)
 }
 
 // Reconcile brings one Restore forward by one step. Every step can be repeated.
@@ -226,7 +232,10 @@ func (r *Reconciler) failed(ctx context.Context, restore *api.Restore, err error
 	case phase == api.PhasePending || phase == api.PhasePlanned:
 	case phase == api.PhaseRollingBack: // tried until it is done: a half is the one thing that must not be
 		r.progress(restore, err.Error())
-		return nil
+		if errors.Is(err, context.DeadlineExceeded) {
+			return nil // a turn that ended; it was waited for
+		}
+		return err
 	case phase == api.PhaseExpiring: // likewise: protected data must not stay, unseen
 		r.progress(restore, err.Error())
 		return err

@@ -92,6 +92,9 @@ func TestFailed(t *testing.T) {
 		{name: "not yet, of a refusal that time heals", phase: api.PhaseCouchDB, err: fmt.Errorf("connect: %w", notYet{reason.Refuse(api.ReasonPodNotReady, "not ready")})},
 		{name: "the turns have used up the step's time", phase: api.PhaseVolumes, err: fmt.Errorf("waiting for a pod: %w", context.DeadlineExceeded), spent: late, reason: api.ReasonStartTimeout, undone: true},
 		{name: "not yet, for too long", phase: api.PhaseCouchDB, err: notYet{reason.Refuse(api.ReasonPodNotReady, "not ready")}, spent: late, reason: api.ReasonStartTimeout, held: "api sentinel"},
+		{name: "going back, a turn is over", phase: api.PhaseRollingBack, err: fmt.Errorf("waiting for a pod: %w", context.DeadlineExceeded), spent: late},
+		{name: "going back never ends in a half", phase: api.PhaseRollingBack, err: errors.New("volume pv-1 is gone"), spent: late, again: true},
+		{name: "going back, hindered", phase: api.PhaseRollingBack, err: reason.Refuse(api.ReasonInstanceIncomplete, "couchdb-2 is gone"), again: true},
 		{name: "hiccups for too long", phase: api.PhaseObjects, err: errors.New("etcd is slow"), spent: late, reason: api.ReasonStartTimeout, undone: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
