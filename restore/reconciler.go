@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -21,6 +22,7 @@ import (
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/restore/probe"
 	"github.com/medic/cht-backup/snapshot"
+	"github.com/medic/cht-backup/snapshot/await"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/cht"
 	"github.com/medic/cht-backup/snapshot/reason"
@@ -97,29 +99,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 // wants.
 func (r *Reconciler) whileWanted(ctx context.Context, restore *api.Restore) (context.Context, context.CancelFunc) {
 	left := limit(restore) - r.spent(restore)
-	ctx, cancel := context.WithTimeout(ctx, max(left, time.Second))
-	events, err := r.Client.Watch(ctx, &api.RestoreList{}, client.InNamespace(restore.Namespace), client.MatchingFields{"metadata.name": restore.Name})
-	if err != nil {
-		return ctx, cancel // it is noticed at the step's end then
+	ctx, end := context.WithTimeout(ctx, max(left, time.Second))
+	ctx, cancel := await.While(ctx, r.Client, &api.RestoreList{}, func(o runtime.Object) bool {
+		now, ok := o.(*api.Restore)
+		return ok && now.UID == restore.UID && (now.DeletionTimestamp != nil || now.Spec.Abort && !restore.Spec.Abort)
+	}, client.InNamespace(restore.Namespace), client.MatchingFields{"metadata.name": restore.Name})
+	return ctx, func() {
+		cancel()
+		end()
 	}
-	go func() {
-		defer events.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case event, open := <-events.ResultChan():
-				if !open {
-					return
-				}
-				o, ok := event.Object.(*api.Restore)
-				if ok && o.UID == restore.UID && (o.DeletionTimestamp != nil || o.Spec.Abort && !restore.Spec.Abort) {
-					cancel()
-				}
-			}
-		}
-	}()
-	return ctx, cancel
 }
 
 // limit bounds the present step. A backup has bounds of its own, and so has a

@@ -10,9 +10,11 @@ import (
 	"strconv"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/await"
 	"github.com/medic/cht-backup/snapshot/cht"
 	"github.com/medic/cht-backup/snapshot/couchdb"
 	"github.com/medic/cht-backup/snapshot/fingerprint"
@@ -141,26 +143,8 @@ func (r *Reconciler) anyNode(ctx context.Context, b *api.Backup) (*couchdb.Clien
 
 // whileWanted gives a context that ends when the backup is deleted.
 func (r *Reconciler) whileWanted(ctx context.Context, b *api.Backup) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	events, err := r.Client.Watch(ctx, &api.BackupList{}, client.InNamespace(b.Namespace), client.MatchingFields{"metadata.name": b.Name})
-	if err != nil {
-		return ctx, cancel // it is noticed at the turn's end then
-	}
-	go func() {
-		defer events.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case event, open := <-events.ResultChan():
-				if !open {
-					return
-				}
-				if o, ok := event.Object.(*api.Backup); ok && o.UID == b.UID && o.DeletionTimestamp != nil {
-					cancel()
-				}
-			}
-		}
-	}()
-	return ctx, cancel
+	return await.While(ctx, r.Client, &api.BackupList{}, func(o runtime.Object) bool {
+		now, ok := o.(*api.Backup)
+		return ok && now.UID == b.UID && now.DeletionTimestamp != nil
+	}, client.InNamespace(b.Namespace), client.MatchingFields{"metadata.name": b.Name})
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -57,6 +58,34 @@ func change(ctx context.Context, events watch.Interface) error {
 	case <-time.After(settle):
 		return nil
 	}
+}
+
+// While gives a context that ends when over says so of an object of the list that
+// changed: nobody shall wait on for what nobody wants. Without a watch it does not
+// end before ctx.
+func While(ctx context.Context, c client.WithWatch, list client.ObjectList, over func(runtime.Object) bool, opts ...client.ListOption) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	events, err := c.Watch(ctx, list, opts...)
+	if err != nil {
+		return ctx, cancel
+	}
+	go func() {
+		defer events.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case event, open := <-events.ResultChan():
+				if !open {
+					return
+				}
+				if over(event.Object) {
+					cancel()
+				}
+			}
+		}
+	}()
+	return ctx, cancel
 }
 
 func ended(ctx context.Context, waitingFor string, err error) error {

@@ -3,14 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
-	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/medic/cht-backup/integration/bench/page"
 	"github.com/medic/cht-backup/integration/couchdb/loopback"
@@ -18,21 +13,7 @@ import (
 
 func main() {
 	loopback.Run()
-	o, err := parse(os.Args[1:])
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "rename:", err)
-		os.Exit(2)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	err = bench(ctx, o, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "rename:", err)
-		os.Exit(1)
-	}
+	page.Main("rename", parse, bench)
 }
 
 // bench prints figures to out and progress to say.
@@ -46,10 +27,7 @@ func bench(ctx context.Context, o options, args []string, out, say io.Writer) (e
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(o.dir)) }()
 	}
-	page.Line(out, "command", "%s", strings.TrimSpace("go run ./integration/bench/rename "+strings.Join(args, " ")))
-	page.Line(out, "began", "%s", time.Now().Format(time.RFC3339))
-	page.Machine(out)
-	page.Line(out, "source", "%s", page.Revision(ctx))
+	page.Head(ctx, out, strings.TrimSpace("go run ./integration/bench/rename "+strings.Join(args, " ")))
 	r := &run{o: o, say: say}
 	err = r.all(ctx)
 	if r.product.databases > 0 && r.after.databases > 0 {
