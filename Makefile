@@ -11,7 +11,7 @@ endif
 export COUCHDB_IMAGE
 
 BIN := $(CURDIR)/bin
-E2E_TIMEOUT ?= 60m
+E2E_TIMEOUT ?= 75m
 
 .PHONY: all test unit e2e demo bench lint generate check-generated build cluster-up cluster-down
 
