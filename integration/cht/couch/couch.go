@@ -1,6 +1,7 @@
 // Package couch is the little of CouchDB's HTTP interface that the load and the
 // checks need. In: a base URL and credentials. Out: decoded answers, or the
-// status. It never tries again: whoever measures must see each failure. It is not
+// status. It never tries again, unless Patient: whoever measures must see each
+// failure. It is not
 // the product's client, so that tests do not lean on what they test.
 package couch
 
@@ -24,7 +25,20 @@ type Client struct {
 	Base           string
 	user, password string
 	http           *http.Client
+	patience       time.Duration
 }
+
+// Patient gives a client that waits, for so long at most, where HAProxy has no server
+// to pass a request to, as for seconds after a start. Such a request went nowhere. It
+// is for setting up, not for measuring.
+func (c *Client) Patient(d time.Duration) *Client {
+	patient := *c
+	patient.patience = d
+	return &patient
+}
+
+// noServer is how HAProxy says so.
+const noServer = "No server is available"
 
 // New makes a client; without user it sends no credentials.
 func New(base, user, password string, transport http.RoundTripper) *Client {
@@ -84,6 +98,21 @@ func Status(err error) int {
 
 // Do sends one request and decodes the answer into out, where given.
 func (c *Client) Do(ctx context.Context, method, path string, in, out any) error {
+	for begin := time.Now(); ; {
+		err := c.once(ctx, method, path, in, out)
+		var e *StatusError
+		if !errors.As(err, &e) || e.Status != http.StatusServiceUnavailable || !strings.Contains(e.Text, noServer) || time.Since(begin) > c.patience {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+func (c *Client) once(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader
 	if in != nil {
 		raw, err := json.Marshal(in)

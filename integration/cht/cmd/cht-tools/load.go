@@ -56,7 +56,7 @@ func runSeed(ctx context.Context, flags *flag.FlagSet, args []string) error {
 		return err
 	}
 	start := time.Now()
-	if err := load.Seed(ctx, c, o); err != nil {
+	if err := load.Seed(ctx, c.Patient(time.Minute), o); err != nil {
 		return err
 	}
 	fmt.Printf("seeded %d documents and %d users in %s\n", o.Docs, o.Users, time.Since(start).Round(time.Millisecond))
