@@ -49,6 +49,9 @@ func rate(p *api.VerificationProgress) string {
 	if p == nil || p.Total == 0 {
 		return ""
 	}
+	if p.DocumentsPerSecond == 0 {
+		return fmt.Sprintf(": %d of %d documents", p.Done, p.Total)
+	}
 	return fmt.Sprintf(": %d of %d documents, %d a second, some %d s left", p.Done, p.Total, p.DocumentsPerSecond, p.SecondsLeft)
 }
 
