@@ -208,6 +208,12 @@ func noneHalf(ctx context.Context, t *testing.T, c *harness.Cluster, o cht.Optio
 		if v.Volume == "" {
 			continue
 		}
+		if r.Status.Served { // somebody may have written to it: it is kept, and named
+			if !strings.Contains(strings.Join(r.Status.Notes, "\n"), v.Volume) {
+				t.Errorf("volume %s was in use, and no note names it: %v", v.Volume, r.Status.Notes)
+			}
+			continue
+		}
 		var volumes corev1.PersistentVolumeList
 		within, cancel := context.WithTimeout(ctx, time.Minute)
 		err := await.List(within, c.Client, &volumes, func() (string, error) {
