@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -43,8 +41,7 @@ func (r *Reconciler) connect(ctx context.Context, w *work) (couch, error) {
 		if i < 0 || len(instance.Nodes) != len(record.Nodes) {
 			return couch{}, reason.Refuse(api.ReasonObjectsFailed, "the restored namespace has %d CouchDB nodes, the backup %d; %s is missing", len(instance.Nodes), len(record.Nodes), node.Service)
 		}
-		base := "http://" + net.JoinHostPort(instance.Nodes[i].Pod.IP, strconv.Itoa(cht.Port))
-		c.clients = append(c.clients, couchdb.New(base, instance.User, instance.Password, r.Transport))
+		c.clients = append(c.clients, couchdb.New(instance.Nodes[i].Pod.URL(), instance.User, instance.Password, r.Transport))
 		c.names = append(c.names, w.rewrite.erlangName(node.ErlangName))
 		c.services = append(c.services, node.Service)
 	}

@@ -2,8 +2,6 @@ package restore
 
 import (
 	"context"
-	"net"
-	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -28,7 +26,7 @@ func (r *Reconciler) live(ctx context.Context, namespace string) ([]*couchdb.Cli
 	}
 	var clients []*couchdb.Client
 	for _, node := range instance.Nodes {
-		clients = append(clients, couchdb.New("http://"+net.JoinHostPort(node.Pod.IP, strconv.Itoa(cht.Port)), instance.User, instance.Password, r.Transport))
+		clients = append(clients, couchdb.New(node.Pod.URL(), instance.User, instance.Password, r.Transport))
 	}
 	return clients, nil
 }
@@ -39,11 +37,9 @@ func (r *Reconciler) liveSoon(ctx context.Context, namespace string) (clients []
 	err = oneTurn(ctx, func(ctx context.Context) error {
 		var pods corev1.PodList
 		return await.List(ctx, r.Client, &pods, func() (string, error) {
-			var e *reason.Error
-			if clients, err = r.live(ctx, namespace); err != nil {
-				if e = reason.Of(err); e != nil && e.Reason == api.ReasonPodNotReady {
-					return e.Error(), nil
-				}
+			clients, err = r.live(ctx, namespace)
+			if e := reason.Of(err); e != nil && e.Reason == api.ReasonPodNotReady {
+				return e.Error(), nil
 			}
 			return "", err
 		}, client.InNamespace(namespace), client.HasLabels{cht.ServiceLabel})

@@ -46,14 +46,25 @@ func backInPlace(restore *api.Restore, source, before []*unstructured.Unstructur
 		}
 		target = append(target, o)
 	}
-	for _, o := range before {
-		if isWorkload(o) && today[key{o.GetKind(), o.GetName()}] != nil {
-			o = o.DeepCopy()
-			holdAt(o, replicasOf(o))
+	for _, o := range held(before) {
+		if today[key{o.GetKind(), o.GetName()}] != nil {
 			target = append(target, o)
 		}
 	}
 	return target
+}
+
+// held gives the workloads with what they shall have again, held at 0.
+func held(before []*unstructured.Unstructured) []*unstructured.Unstructured {
+	var out []*unstructured.Unstructured
+	for _, o := range before {
+		if isWorkload(o) {
+			o = o.DeepCopy()
+			holdAt(o, replicasOf(o))
+			out = append(out, o)
+		}
+	}
+	return out
 }
 
 // putBack applies them, every workload at 0.
@@ -156,12 +167,25 @@ func (r *Reconciler) startAgain(ctx context.Context, w *work) error {
 	if err := r.save(ctx, w.restore); err != nil { // before the first write can come
 		return err
 	}
+	return r.startUsers(ctx, w)
+}
+
+// startUsers brings up what uses CouchDB, and waits until it is ready.
+func (r *Reconciler) startUsers(ctx context.Context, w *work) error {
 	return oneTurn(ctx, func(ctx context.Context) error {
-		for i := len(tiers) - 2; i >= 0; i-- {
-			if err := r.scale(ctx, w.target, tiers[i].has, true); err != nil {
-				return err
-			}
+		if err := r.raiseUsers(ctx, w); err != nil {
+			return err
 		}
 		return r.available(ctx, w)
 	})
+}
+
+// raiseUsers scales it to what it shall have, the way to CouchDB first.
+func (r *Reconciler) raiseUsers(ctx context.Context, w *work) error {
+	for i := len(tiers) - 2; i >= 0; i-- {
+		if err := r.scale(ctx, w.target, tiers[i].has, true); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
@@ -41,16 +40,13 @@ func (r *Reconciler) replacing(ctx context.Context, w *work) error {
 			return err
 		}
 		into := r.copying(ctx, w, live, w.restoredAs(), live, name)
-		if _, exact, err := r.exact(ctx, w, live, name); err != nil {
+		if exact, err := r.exact(ctx, w, live, name); err != nil {
 			return err
 		} else if !exact {
 			if err := r.makeCopy(ctx, w, into, fmt.Sprintf("database %s of backup %s/%s", name, w.record.Namespace, w.record.Name)); err != nil {
 				return err
 			}
-			if err := into.Copy(ctx); err != nil {
-				return err
-			}
-			if restore.Status.Database.Compared, err = into.Finish(ctx); err != nil {
+			if restore.Status.Database.Compared, err = into.Whole(ctx); err != nil {
 				return err
 			}
 		}
@@ -83,7 +79,7 @@ func (r *Reconciler) keep(ctx context.Context, w *work, live []*couchdb.Client) 
 	if err != nil || marker != nil {
 		return err // replaced before, and perhaps not to its end
 	}
-	_, kept, err := r.exact(ctx, w, live, keptAs(restore))
+	kept, err := r.exact(ctx, w, live, keptAs(restore))
 	switch {
 	case err != nil:
 		return err
@@ -93,10 +89,7 @@ func (r *Reconciler) keep(ctx context.Context, w *work, live []*couchdb.Client) 
 		return reason.Refuse(api.ReasonDatabaseMissing, "database %s disappeared from %s while it was being kept as %s; look who deleted it", name, restore.Namespace, keptAs(restore))
 	}
 	job := r.copying(ctx, w, live, name, live, keptAs(restore))
-	if err := job.Copy(ctx); err != nil {
-		return err
-	}
-	if _, err := job.Finish(ctx); err != nil {
+	if _, err := job.Whole(ctx); err != nil {
 		return err
 	}
 	return replicate.Delete(ctx, job.From)
@@ -109,31 +102,6 @@ func (r *Reconciler) stopUsers(ctx context.Context, restore *api.Restore) error 
 		return err
 	}
 	return r.stopTiers(ctx, restore, workloads, tiers[:len(tiers)-1])
-}
-
-// startUsers starts them again, and waits until they are ready.
-func (r *Reconciler) startUsers(ctx context.Context, w *work) error {
-	return oneTurn(ctx, func(ctx context.Context) error {
-		for i := len(tiers) - 2; i >= 0; i-- {
-			if err := r.scale(ctx, w.target, tiers[i].has, true); err != nil {
-				return err
-			}
-		}
-		return r.available(ctx, w)
-	})
-}
-
-// held gives the workloads with what they shall have again, for scale.
-func held(before []*unstructured.Unstructured) []*unstructured.Unstructured {
-	var out []*unstructured.Unstructured
-	for _, o := range before {
-		if isWorkload(o) {
-			o = o.DeepCopy()
-			holdAt(o, replicasOf(o))
-			out = append(out, o)
-		}
-	}
-	return out
 }
 
 // backFrom is how the marker names a database that was put back.
@@ -163,10 +131,9 @@ func (r *Reconciler) returnDatabase(ctx context.Context, restore *api.Restore) e
 			return err
 		}
 	}
-	for i := len(tiers) - 2; i >= 0; i-- { // nobody waits for them: they may not have been ready before
-		if err := r.scale(ctx, w.target, tiers[i].has, true); err != nil {
-			return err
-		}
+	// Nobody waits for them: they may not have been ready before.
+	if err := r.raiseUsers(ctx, w); err != nil {
+		return err
 	}
 	return r.undo(ctx, restore)
 }
@@ -175,7 +142,7 @@ func (r *Reconciler) returnDatabase(ctx context.Context, restore *api.Restore) e
 // the backup's by that name.
 func (r *Reconciler) putDatabaseBack(ctx context.Context, w *work, live []*couchdb.Client, marker *replicate.Marker) error {
 	restore := w.restore
-	if _, kept, err := r.exact(ctx, w, live, keptAs(restore)); err != nil {
+	if kept, err := r.exact(ctx, w, live, keptAs(restore)); err != nil {
 		return err
 	} else if !kept {
 		return fmt.Errorf("database %s is gone, and there is no whole copy %s to put back; look at both before anything else", restore.Spec.Database.Name, keptAs(restore))
@@ -194,10 +161,7 @@ func (r *Reconciler) putDatabaseBack(ctx context.Context, w *work, live []*couch
 	if err := replicate.Make(ctx, replicate.Target{Side: job.To, Owner: restore.UID, From: backFrom(restore), Shards: len(m.ByRange), Props: m.Props}); err != nil {
 		return err
 	}
-	if err := job.Copy(ctx); err != nil {
-		return err
-	}
-	_, err = job.Finish(ctx)
+	_, err = job.Whole(ctx)
 	return err
 }
 

@@ -26,7 +26,7 @@ func (r *Reconciler) replicating(ctx context.Context, w *work) error {
 		if err != nil {
 			return err
 		}
-		if _, exact, err := r.exact(ctx, w, live, w.restoredAs()); err != nil {
+		if exact, err := r.exact(ctx, w, live, w.restoredAs()); err != nil {
 			return err
 		} else if !exact {
 			if err := r.outOfScratch(ctx, w, live); err != nil {
@@ -47,9 +47,9 @@ func (r *Reconciler) replicating(ctx context.Context, w *work) error {
 }
 
 // exact tells whether a database of this restore was found to be an exact copy.
-func (r *Reconciler) exact(ctx context.Context, w *work, live []*couchdb.Client, name string) (exists, exact bool, err error) {
-	marker, exists, err := replicate.Mine(ctx, replicate.NewSide(name, live), w.restore.UID)
-	return exists, marker != nil && marker.Exact, err
+func (r *Reconciler) exact(ctx context.Context, w *work, live []*couchdb.Client, name string) (bool, error) {
+	marker, _, err := replicate.Mine(ctx, replicate.NewSide(name, live), w.restore.UID)
+	return marker != nil && marker.Exact, err
 }
 
 // outOfScratch copies the database out of the scratch namespace.
@@ -80,15 +80,8 @@ func (r *Reconciler) outOfScratch(ctx context.Context, w *work, live []*couchdb.
 	if err := r.makeCopy(ctx, w, job, from); err != nil {
 		return err
 	}
-	if err := job.Copy(ctx); err != nil {
-		return err
-	}
-	documents, err := job.Finish(ctx)
-	if err != nil {
-		return err
-	}
-	w.restore.Status.Database.Compared = documents
-	return nil
+	w.restore.Status.Database.Compared, err = job.Whole(ctx)
+	return err
 }
 
 // verifyOne compares one database with the record, once.
@@ -132,7 +125,7 @@ func (r *Reconciler) verification(ctx context.Context, w *work, c couch, maps []
 // copying is the copy of one database.
 func (r *Reconciler) copying(ctx context.Context, w *work, source []*couchdb.Client, from string, target []*couchdb.Client, to string) replicate.Job {
 	restore := w.restore
-	last, begun, first := int64(0), r.Now(), int64(-1)
+	last := int64(0)
 	return replicate.Job{
 		From: replicate.NewSide(from, source), To: replicate.NewSide(to, target), Owner: restore.UID, Idle: restore.Spec.StepTimeout.Duration,
 		Report: func(p replicate.Progress) {
@@ -140,11 +133,8 @@ func (r *Reconciler) copying(ctx context.Context, w *work, source []*couchdb.Cli
 				last = p.Done
 				r.alive(restore)
 			}
-			if first < 0 {
-				first = p.Done
-			}
 			restore.Status.Database.Written, restore.Status.Database.Total = p.Done, p.Total
-			r.progress(restore, fmt.Sprintf("database %s to %s: %s%s", from, to, p.Doing, rate(paceOf(p, p.Done-first, r.Now().Sub(begun)))))
+			r.progress(restore, fmt.Sprintf("database %s to %s: %s%s", from, to, p.Doing, rate(verify.Progress(p.Done, p.Total, p.Took))))
 			r.saveProgress(ctx, restore)
 		},
 	}
@@ -163,15 +153,6 @@ func (r *Reconciler) alive(restore *api.Restore) {
 		now := metav1.NewMicroTime(r.Now())
 		restore.Status.Database.ProgressTime = &now
 	}
-}
-
-// paceOf works out the rate of a copy that went on for so long.
-func paceOf(p replicate.Progress, since int64, took time.Duration) *api.VerificationProgress {
-	pace := &api.VerificationProgress{Done: p.Done, Total: p.Total}
-	if perSecond := float64(since) / max(took.Seconds(), 1); perSecond > 0 {
-		pace.DocumentsPerSecond, pace.SecondsLeft = int64(perSecond), int64(float64(p.Total-p.Done)/perSecond)
-	}
-	return pace
 }
 
 // saveProgress writes the status in the middle of a step.

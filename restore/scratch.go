@@ -54,13 +54,10 @@ func (r *Reconciler) scratchWork(ctx context.Context, w *work) (*work, error) {
 	return r.load(ctx, child)
 }
 
-// scratch makes the namespace and the Restore in it, and waits until that has
-// ended.
+// scratch makes the namespace and the Restore in it, which is allowed by what the
+// check wrote into this one's status, and waits until it has ended.
 func (r *Reconciler) scratch(ctx context.Context, w *work) error {
 	restore := w.restore
-	if err := r.save(ctx, restore); err != nil { // the scratch restore is allowed by what stands in this status
-		return err
-	}
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: scratchName(restore), Labels: labels(restore, ""),
 		Annotations: map[string]string{api.CreatedForAnnotation: scratchChild, api.ScratchForAnnotation: restore.Namespace + "/" + restore.Name}}}
 	if err := r.create(ctx, restore, namespace); err != nil {

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"slices"
-	"strconv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -137,8 +135,7 @@ func (r *Reconciler) anyNode(ctx context.Context, b *api.Backup) (*couchdb.Clien
 	if err != nil {
 		return nil, err
 	}
-	base := "http://" + net.JoinHostPort(instance.Nodes[0].Pod.IP, strconv.Itoa(cht.Port))
-	return couchdb.New(base, instance.User, instance.Password, r.Transport), nil
+	return couchdb.New(instance.Nodes[0].Pod.URL(), instance.User, instance.Password, r.Transport), nil
 }
 
 // whileWanted gives a context that ends when the backup is deleted.

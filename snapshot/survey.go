@@ -2,9 +2,7 @@ package snapshot
 
 import (
 	"context"
-	"net"
 	"slices"
-	"strconv"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/catalog"
@@ -25,7 +23,7 @@ type cluster struct {
 func (r *Reconciler) joinCluster(ctx context.Context, instance cht.Instance) (cluster, error) {
 	var c cluster
 	for i, n := range instance.Nodes {
-		node := couchdb.New("http://"+net.JoinHostPort(n.Pod.IP, strconv.Itoa(cht.Port)), instance.User, instance.Password, r.Transport)
+		node := couchdb.New(n.Pod.URL(), instance.User, instance.Password, r.Transport)
 		name, err := node.NodeName(ctx)
 		if err != nil {
 			return c, unavailable(n.Service, err)

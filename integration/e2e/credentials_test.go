@@ -73,16 +73,7 @@ func TestCredentials(t *testing.T) {
 
 			spec = inPlace(b)
 			spec.InPlace.SafetyBackup, spec.Credentials = api.SafetyBackupSkip, api.CredentialsRotate
-			r, err := c.CreateRestore(ctx, o.Namespace, "aborted", spec)
-			if err != nil {
-				t.Fatal(err)
-			}
-			reached(ctx, t, c, r, func(r *api.Restore) bool { return r.Status.Phase == api.PhaseCouchDB })
-			merge(ctx, t, c, r.DeepCopy(), `{"spec":{"abort":true}}`)
-			if r, err = c.WaitRestore(ctx, r, restoreWithin, nil); err != nil {
-				t.Fatal(err)
-			}
-			judge(t, "restore", r.Status.Phase, r.Status.Conditions, api.ReasonAborted, []string{"former volumes again"})
+			r = aborted(ctx, t, c, o.Namespace, "aborted", spec, api.PhaseCouchDB, "former volumes again")
 			if err := cht.WaitReady(ctx, c.Client, o, c.Transport()); err != nil {
 				t.Errorf("the CHT does not work: %v", err)
 			}

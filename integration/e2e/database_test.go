@@ -11,7 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
@@ -221,8 +220,8 @@ func TestDatabaseGoesBackOrOn(t *testing.T) {
 				reached(ctx, t, c, r, func(r *api.Restore) bool { return r.Status.Phase == phase })
 				if how == "killed" {
 					replaceController(ctx, t, c)
-				} else if err := c.Client.Patch(ctx, r.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(`{"spec":{"abort":true}}`))); err != nil {
-					t.Fatal(err)
+				} else {
+					merge(ctx, t, c, r.DeepCopy(), `{"spec":{"abort":true}}`)
 				}
 				if r, err = c.WaitRestore(ctx, r, restoreWithin, nil); err != nil {
 					t.Fatal(err)

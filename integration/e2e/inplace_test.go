@@ -243,18 +243,7 @@ func TestInPlaceGoesBack(t *testing.T) {
 	for _, phase := range restore.Steps(inPlace(b))[1:] {
 		t.Run("aborted at "+string(phase), func(t *testing.T) {
 			thaw(t, c)
-			r, err := c.CreateRestore(ctx, o.Namespace, "abort-"+strings.ToLower(string(phase)), inPlace(b))
-			if err != nil {
-				t.Fatal(err)
-			}
-			reached(ctx, t, c, r, func(r *api.Restore) bool { return r.Status.Phase == phase })
-			if err := c.Client.Patch(ctx, r.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(`{"spec":{"abort":true}}`))); err != nil {
-				t.Fatal(err)
-			}
-			if r, err = c.WaitRestore(ctx, r, restoreWithin, nil); err != nil {
-				t.Fatal(err)
-			}
-			judge(t, "restore", r.Status.Phase, r.Status.Conditions, api.ReasonAborted, []string{"aborted", "spec.abort"})
+			r := aborted(ctx, t, c, o.Namespace, "abort-"+strings.ToLower(string(phase)), inPlace(b), phase, "aborted", "spec.abort")
 			unchanged(t, r)
 			deleteSafety(ctx, t, c, r)
 		})

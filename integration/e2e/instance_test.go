@@ -51,6 +51,23 @@ func reached(ctx context.Context, t *testing.T, c *harness.Cluster, r *api.Resto
 	t.Fatalf("the watch of restore %s ended: %v", r.Name, ctx.Err())
 }
 
+// aborted creates a restore and aborts it at a step, waits for its end, and checks
+// that it says so.
+func aborted(ctx context.Context, t *testing.T, c *harness.Cluster, namespace, name string, spec api.RestoreSpec, at api.Phase, says ...string) *api.Restore {
+	t.Helper()
+	r, err := c.CreateRestore(ctx, namespace, name, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reached(ctx, t, c, r, func(r *api.Restore) bool { return r.Status.Phase == at })
+	merge(ctx, t, c, r.DeepCopy(), `{"spec":{"abort":true}}`)
+	if r, err = c.WaitRestore(ctx, r, restoreWithin, nil); err != nil {
+		t.Fatal(err)
+	}
+	judge(t, "restore", r.Status.Phase, r.Status.Conditions, api.ReasonAborted, says)
+	return r
+}
+
 // contents are the documents that a restore is measured by.
 func contents(ctx context.Context, t *testing.T, c *harness.Cluster, o cht.Options) *load.Dump {
 	t.Helper()

@@ -129,16 +129,7 @@ func overInTree(ctx context.Context, t *testing.T, c *harness.Cluster, o cht.Opt
 	spec := inPlace(b)
 	refused(ctx, t, c, o.Namespace, spec, api.ReasonSafetyBackupFailed, "nothing was touched", "--no-safety-backup")
 	spec.InPlace.SafetyBackup = api.SafetyBackupSkip
-	r, err := c.CreateRestore(ctx, o.Namespace, "aborted", spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	reached(ctx, t, c, r, func(r *api.Restore) bool { return r.Status.Phase == api.PhaseObjects })
-	merge(ctx, t, c, r.DeepCopy(), `{"spec":{"abort":true}}`)
-	if r, err = c.WaitRestore(ctx, r, restoreWithin, nil); err != nil {
-		t.Fatal(err)
-	}
-	judge(t, "restore", r.Status.Phase, r.Status.Conditions, api.ReasonAborted, []string{"former volumes again"})
+	r := aborted(ctx, t, c, o.Namespace, "aborted", spec, api.PhaseObjects, "former volumes again")
 	noneHalf(ctx, t, c, o, r)
 	bound(ctx, t, c, o.Namespace, o.Claim(0), name)
 	if err := c.Client.Get(ctx, client.ObjectKeyFromObject(volume), volume); err != nil || volume.Spec.PersistentVolumeReclaimPolicy != corev1.PersistentVolumeReclaimDelete || volume.Labels[api.SetAsideLabel] != "" {

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/remotecommand"
+	utilexec "k8s.io/client-go/util/exec"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/medic/cht-backup/integration/cht"
@@ -99,8 +100,18 @@ func (t *Tool) wait(ctx context.Context, done func(*corev1.Pod) bool) (*corev1.P
 // Stop asks the tool to end, waits for its last line and removes the pod.
 func (t *Tool) Stop(ctx context.Context) error {
 	_, err := t.c.Exec(ctx, t.Namespace, t.Pod, "/cht-tools", "stop")
-	return errors.Join(err, t.Wait(ctx))
+	if code := (utilexec.CodeExitError{}); errors.As(err, &code) && code.Code == killed {
+		err = nil // the tool ended sooner than the command that asked it, and the container with it
+	}
+	if err != nil {
+		t.Remove(context.WithoutCancel(ctx))
+		return err
+	}
+	return t.Wait(ctx)
 }
+
+// killed is the exit status of a process that SIGKILL ended.
+const killed = 128 + 9
 
 // Wait waits until the tool has ended by itself and its log was read, and removes
 // the pod. A tool that failed is an error.

@@ -135,24 +135,36 @@ func ending(line []byte) string {
 	return string(line[len(bytes.TrimRight(line, "\r\n")):])
 }
 
-// add writes what no file has to the CHT's own file: below the heading that is
-// there, or with one.
+// add writes what no file has to the CHT's own file.
 func (c Credentials) add(file string, admin, secret bool) error {
+	var lines []setting
+	if admin {
+		lines = append(lines, setting{"admins", c.User + " = " + c.Hash})
+	}
+	if secret {
+		lines = append(lines, setting{"couch_httpd_auth", "secret = " + c.Secret}) // where the image keeps it; every version reads it there
+	}
+	return addLines(file, lines...)
+}
+
+// setting is a line of an ini file and the section that it stands in.
+type setting struct{ heading, line string }
+
+// addLines adds lines to a file at once, each below the heading that is there, or
+// with one. The file is made where there is none.
+func addLines(file string, lines ...setting) error {
 	text, err := os.ReadFile(file) //nolint:gosec // on the operator's volume
 	fresh := errors.Is(err, os.ErrNotExist)
 	if err != nil && !fresh {
 		return err
 	}
-	if admin {
-		text = under(text, "admins", c.User+" = "+c.Hash)
+	for _, l := range lines {
+		text = under(text, l.heading, l.line)
 	}
-	if secret {
-		text = under(text, "couch_httpd_auth", "secret = "+c.Secret) // where the image keeps it; every version reads it there
+	if fresh {
+		return create(file, text)
 	}
-	if !fresh {
-		return replace(file, text)
-	}
-	return create(file, text)
+	return replace(file, text)
 }
 
 func under(text []byte, heading, line string) []byte {

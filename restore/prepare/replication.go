@@ -48,7 +48,7 @@ func holdReplication(dir string) (changed bool, err error) {
 	if set {
 		return changed, nil
 	}
-	return true, addLine(filepath.Join(dir, credentialsFile), replicatorSection, maxJobsKey+" = 0")
+	return true, addLines(filepath.Join(dir, credentialsFile), setting{replicatorSection, maxJobsKey + " = 0"})
 }
 
 // noJobs gives an ini file's text with max_jobs at 0 where it is set.
@@ -65,16 +65,4 @@ func noJobs(text []byte) (fresh []byte, found bool) {
 		out.Write(line)
 	}
 	return out.Bytes(), found
-}
-
-// addLine adds a line below a heading of a file that may have to be made.
-func addLine(file, heading, line string) error {
-	text, err := os.ReadFile(file) //nolint:gosec // on the operator's volume
-	if errors.Is(err, os.ErrNotExist) {
-		return create(file, under(nil, heading, line))
-	}
-	if err != nil {
-		return err
-	}
-	return replace(file, under(text, heading, line))
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -12,6 +13,15 @@ import (
 	"github.com/medic/cht-backup/snapshot/couchdb"
 	"github.com/medic/cht-backup/snapshot/reason"
 )
+
+// Whole copies and compares all there is, from a database at rest. It gives the
+// number of documents as Finish does.
+func (j Job) Whole(ctx context.Context) (documents int64, err error) {
+	if err := j.Copy(ctx); err != nil {
+		return 0, err
+	}
+	return j.Finish(ctx)
+}
 
 // Copy copies all documents but the design documents, which Finish copies: a
 // validation or an index of theirs would be in the way. It goes on from where an
@@ -25,7 +35,7 @@ func (j Job) Copy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	progress := &meter{report: j.Report}
+	progress := &meter{report: j.Report, begun: time.Now()}
 	for done := int64(0); ; {
 		progress.tell("copying documents", done, total)
 		var rows []couchdb.Change

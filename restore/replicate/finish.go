@@ -89,7 +89,7 @@ func (c *comparison) tell(ctx context.Context, total int64) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var group errgroup.Group
 	group.Go(func() error {
-		progress := meter{report: c.job.Report, last: time.Now()}
+		progress := meter{report: c.job.Report, begun: time.Now(), last: time.Now()}
 		ticks := time.NewTicker(reportEvery)
 		defer ticks.Stop()
 		for {

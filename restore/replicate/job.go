@@ -50,6 +50,8 @@ type Progress struct {
 	Doing string
 	// Done and Total are documents, deleted ones included.
 	Done, Total int64
+	// Took is how long it has been doing that.
+	Took time.Duration
 }
 
 const (
@@ -119,15 +121,13 @@ var errRefused = errors.New("not accepted")
 
 // meter tells of progress, not too often.
 type meter struct {
-	report func(Progress)
-	last   time.Time
-	now    Progress
+	report      func(Progress)
+	begun, last time.Time
 }
 
 func (m *meter) tell(doing string, done, total int64) {
-	m.now = Progress{Doing: doing, Done: done, Total: max(total, done)}
 	if m.report != nil && time.Since(m.last) >= reportEvery {
 		m.last = time.Now()
-		m.report(m.now)
+		m.report(Progress{Doing: doing, Done: done, Total: max(total, done), Took: time.Since(m.begun)})
 	}
 }

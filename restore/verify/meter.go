@@ -74,13 +74,13 @@ func (r *run) snapshot() api.Verification {
 	defer r.mu.Unlock()
 	v := *r.v.DeepCopy()
 	if began := r.meter.began.Load(); began != 0 {
-		v.Progress = progress(r.meter.done.Load(), r.meter.total.Load(), time.Since(time.Unix(0, began)))
+		v.Progress = Progress(r.meter.done.Load(), r.meter.total.Load(), time.Since(time.Unix(0, began)))
 	}
 	return v
 }
 
-// progress works out rate and time left.
-func progress(done, total int64, took time.Duration) *api.VerificationProgress {
+// Progress works out rate and time left of what has gone on for so long.
+func Progress(done, total int64, took time.Duration) *api.VerificationProgress {
 	p := &api.VerificationProgress{Done: done, Total: max(total, done)}
 	if took > 0 && done > 0 {
 		rate := float64(done) / took.Seconds()

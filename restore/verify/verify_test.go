@@ -181,13 +181,13 @@ func TestStandsStill(t *testing.T) {
 }
 
 func TestProgress(t *testing.T) {
-	if p := progress(0, 100, time.Second); p.DocumentsPerSecond != 0 || p.SecondsLeft != 0 || p.Total != 100 {
+	if p := Progress(0, 100, time.Second); p.DocumentsPerSecond != 0 || p.SecondsLeft != 0 || p.Total != 100 {
 		t.Errorf("%+v", p)
 	}
-	if p := progress(250, 1000, 10*time.Second); p.DocumentsPerSecond != 25 || p.SecondsLeft != 30 {
+	if p := Progress(250, 1000, 10*time.Second); p.DocumentsPerSecond != 25 || p.SecondsLeft != 30 {
 		t.Errorf("%+v", p)
 	}
-	if p := progress(300, 200, time.Second); p.Total != 300 || p.SecondsLeft != 0 {
+	if p := Progress(300, 200, time.Second); p.Total != 300 || p.SecondsLeft != 0 {
 		t.Errorf("%+v", p)
 	}
 }

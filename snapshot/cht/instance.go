@@ -1,6 +1,9 @@
 package cht
 
 import (
+	"net"
+	"strconv"
+
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -51,6 +54,10 @@ type Pod struct {
 	IP        string
 	Image     string
 }
+
+// URL is where CouchDB answers in the pod. By address: it is asked while names may
+// not resolve, as when no pod is ready.
+func (p Pod) URL() string { return "http://" + net.JoinHostPort(p.IP, strconv.Itoa(Port)) }
 
 // Claim is a node's PersistentVolumeClaim and the volume behind it.
 type Claim struct {
