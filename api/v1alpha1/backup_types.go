@@ -18,6 +18,7 @@ type Backup struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
+	// +kubebuilder:validation:XValidation:rule="has(self.volumeSnapshotClassName) == has(oldSelf.volumeSnapshotClassName) && (!has(self.volumeSnapshotClassName) || self.volumeSnapshotClassName == oldSelf.volumeSnapshotClassName) && self.quiesce == oldSelf.quiesce && self.maxStall == oldSelf.maxStall && self.onUnavailable == oldSelf.onUnavailable && self.attempts == oldSelf.attempts && self.readyTimeout == oldSelf.readyTimeout && self.fingerprint == oldSelf.fingerprint",message="a backup's spec cannot be changed, except allowedNamespaces and deletionPolicy; create another Backup"
 	Spec   BackupSpec   `json:"spec,omitempty"`
 	Status BackupStatus `json:"status,omitempty"`
 }
@@ -30,9 +31,8 @@ type BackupList struct {
 	Items           []Backup `json:"items"`
 }
 
-// BackupSpec says how the backup is taken. All but allowedNamespaces is fixed
-// at creation: a backup is one event in time.
-// +kubebuilder:validation:XValidation:rule="has(self.volumeSnapshotClassName) == has(oldSelf.volumeSnapshotClassName) && (!has(self.volumeSnapshotClassName) || self.volumeSnapshotClassName == oldSelf.volumeSnapshotClassName) && self.quiesce == oldSelf.quiesce && self.maxStall == oldSelf.maxStall && self.onUnavailable == oldSelf.onUnavailable && self.attempts == oldSelf.attempts && self.readyTimeout == oldSelf.readyTimeout && self.fingerprint == oldSelf.fingerprint",message="a backup's spec cannot be changed, except allowedNamespaces; create another Backup"
+// BackupSpec says how the backup is taken. All but allowedNamespaces and
+// deletionPolicy is fixed at creation: a backup is one event in time.
 type BackupSpec struct {
 	// Quiesce is how writes are held back while the volumes are cut.
 	// +kubebuilder:default=Auto
@@ -72,7 +72,22 @@ type BackupSpec struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=set
 	AllowedNamespaces []string `json:"allowedNamespaces,omitempty"`
+	// DeletionPolicy says what becomes of the snapshots when the Backup is deleted:
+	// Delete, whatever their class says, or Retain: they stay in the storage with the
+	// record, as when the namespace is deleted, until somebody deletes that.
+	// +kubebuilder:validation:Enum=Delete;Retain
+	// +kubebuilder:default=Delete
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 }
+
+// DeletionPolicy says what the deletion of a Backup does to its snapshots.
+type DeletionPolicy string
+
+// The deletion policies.
+const (
+	DeletionDelete DeletionPolicy = "Delete"
+	DeletionRetain DeletionPolicy = "Retain"
+)
 
 // BackupStatus is what is known of a backup.
 type BackupStatus struct {

@@ -10,7 +10,7 @@ import (
 var GroupVersion = schema.GroupVersion{Group: "backup.communityhealthtoolkit.org", Version: "v1alpha1"}
 
 var schemeBuilder = runtime.NewSchemeBuilder(func(s *runtime.Scheme) error {
-	s.AddKnownTypes(GroupVersion, &Backup{}, &BackupList{}, &Restore{}, &RestoreList{})
+	s.AddKnownTypes(GroupVersion, &Backup{}, &BackupList{}, &BackupSchedule{}, &BackupScheduleList{}, &Restore{}, &RestoreList{})
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
 })

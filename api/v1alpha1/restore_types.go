@@ -49,13 +49,13 @@ type BackupReference struct {
 
 // RestoreSpec says what is restored and how. All but abort, planOnly and
 // timeToLive is fixed at creation.
-// +kubebuilder:validation:XValidation:rule="self.source == oldSelf.source && self.goLive == oldSelf.goLive && self.verify == oldSelf.verify && self.credentials == oldSelf.credentials && self.scope == oldSelf.scope && self.stepTimeout == oldSelf.stepTimeout && has(self.inPlace) == has(oldSelf.inPlace) && (!has(self.inPlace) || self.inPlace == oldSelf.inPlace) && has(self.database) == has(oldSelf.database) && (!has(self.database) || self.database == oldSelf.database) && has(self.remap) == has(oldSelf.remap) && (!has(self.remap) || self.remap == oldSelf.remap)",message="a restore's spec cannot be changed, except abort, planOnly and timeToLive; delete it and create another"
+// +kubebuilder:validation:XValidation:rule="self.source == oldSelf.source && self.goLive == oldSelf.goLive && self.verify == oldSelf.verify && self.credentials == oldSelf.credentials && self.scope == oldSelf.scope && self.stepTimeout == oldSelf.stepTimeout && has(self.inPlace) == has(oldSelf.inPlace) && (!has(self.inPlace) || self.inPlace == oldSelf.inPlace) && has(self.database) == has(oldSelf.database) && (!has(self.database) || self.database == oldSelf.database) && has(self.drill) == has(oldSelf.drill) && (!has(self.drill) || self.drill == oldSelf.drill) && has(self.remap) == has(oldSelf.remap) && (!has(self.remap) || self.remap == oldSelf.remap)",message="a restore's spec cannot be changed, except abort, planOnly and timeToLive; delete it and create another"
 // +kubebuilder:validation:XValidation:rule="!self.planOnly || oldSelf.planOnly",message="planOnly cannot be set on a restore that may have begun; set abort"
 // +kubebuilder:validation:XValidation:rule="self.abort || !oldSelf.abort",message="an abort cannot be taken back; create another restore"
-// +kubebuilder:validation:XValidation:rule="[has(self.inPlace), has(self.database), self.goLive].filter(x, x).size() <= 1",message="inPlace, database and goLive exclude each other: in place is live by itself, and one database goes into an instance that runs"
-// +kubebuilder:validation:XValidation:rule="!has(self.timeToLive) || !(has(self.inPlace) || has(self.database) || self.goLive)",message="timeToLive is for clones; an instance that is live is not removed by a clock"
-// +kubebuilder:validation:XValidation:rule="!has(self.database) || self.credentials == 'Keep'",message="credentials: Rotate has no meaning for one database: the running instance keeps its own"
-// +kubebuilder:validation:XValidation:rule="self.scope == 'Instance' || !(has(self.inPlace) || has(self.database) || self.goLive)",message="scope CouchDB is for clones; an instance that is live needs all components"
+// +kubebuilder:validation:XValidation:rule="[has(self.inPlace), has(self.database), has(self.drill), self.goLive].filter(x, x).size() <= 1",message="inPlace, database, drill and goLive exclude each other: in place is live by itself, one database goes into an instance that runs, and a drill is removed again"
+// +kubebuilder:validation:XValidation:rule="!has(self.timeToLive) || !(has(self.inPlace) || has(self.database) || has(self.drill) || self.goLive)",message="timeToLive is for clones; an instance that is live is not removed by a clock, and a drill is removed at its end"
+// +kubebuilder:validation:XValidation:rule="!(has(self.database) || has(self.drill)) || self.credentials == 'Keep'",message="credentials: Rotate has no meaning for one database, where the running instance keeps its own, nor for a drill"
+// +kubebuilder:validation:XValidation:rule="self.scope == 'Instance' || !(has(self.inPlace) || has(self.database) || has(self.drill) || self.goLive)",message="scope CouchDB is for clones; an instance that is live needs all components, and a drill has that scope by itself"
 type RestoreSpec struct {
 	// Source is the backup to restore.
 	Source BackupReference `json:"source"`
@@ -65,6 +65,8 @@ type RestoreSpec struct {
 	InPlace *InPlace `json:"inPlace,omitempty"`
 	// Database restores one database into the running instance of this namespace.
 	Database *DatabaseRestore `json:"database,omitempty"`
+	// Drill proves the backup and leaves nothing but the verdict.
+	Drill *Drill `json:"drill,omitempty"`
 	// GoLive starts Sentinel and the ingress and lifts the isolation. Without it
 	// the restored instance is a clone: Sentinel (which sends SMS) stays at 0, no
 	// ingress is made, and a NetworkPolicy denies all traffic out of the namespace.

@@ -48,6 +48,18 @@ const (
 	// ScratchForAnnotation names, on a namespace, the Restore of one database whose
 	// scratch namespace it is, as NAMESPACE/NAME.
 	ScratchForAnnotation = prefix + "scratch-for-restore"
+	// ScheduleLabel names, on a Backup and on the Restore of a drill, the
+	// BackupSchedule of its namespace that it is of. A schedule made again under its
+	// name goes on with what its predecessor left.
+	ScheduleLabel = prefix + "schedule"
+	// ScheduledAtAnnotation is the instant, in RFC 3339 and without the jitter, at
+	// which a scheduled Backup or drill was due.
+	ScheduledAtAnnotation = prefix + "scheduled-at"
+	// RunNowAnnotation, set on a BackupSchedule to a value that it has not had,
+	// starts a run at once.
+	RunNowAnnotation = prefix + "run-now"
+	// HoldAnnotation keeps a Backup from every retention; its value says why.
+	HoldAnnotation = prefix + "hold"
 	// Finalizer holds a Backup until its snapshots and its record are gone, and a
 	// Restore until what it made outside its namespace is gone.
 	Finalizer = prefix + "cleanup"
@@ -131,6 +143,8 @@ const (
 	PhaseScratch Phase = "Scratch"
 	// PhaseReplicating: one database is replicated out of it.
 	PhaseReplicating Phase = "Replicating"
+	// PhaseTearingDown: a drill's scratch namespace is removed.
+	PhaseTearingDown Phase = "TearingDown"
 	// PhaseReplacing: the live database is kept under another name and replaced.
 	PhaseReplacing Phase = "Replacing"
 )
@@ -193,6 +207,15 @@ const (
 	ReasonDatabaseExists      = "DatabaseExists"
 	ReasonDatabaseMissing     = "DatabaseMissing"
 	ReasonReplicationFailed   = "ReplicationFailed"
+	ReasonDrillFailed         = "DrillFailed"
+
+	// Of a schedule.
+	ReasonScheduled       = "Scheduled"
+	ReasonSuspended       = "Suspended"
+	ReasonInvalidSchedule = "InvalidSchedule"
+	ReasonWaiting         = "Waiting"
+	ReasonRunsMissed      = "RunsMissed"
+	ReasonNameTaken       = "NameTaken"
 )
 
 // VolumeStatus is one CouchDB node's volume in a backup.
