@@ -1,12 +1,14 @@
 package retention
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -15,12 +17,20 @@ import (
 // hour and at midnight.
 func zones(t testing.TB) []*time.Location {
 	t.Helper()
-	var all []*time.Location
-	for _, name := range []string{"Etc/UTC", "Africa/Nairobi", "Europe/Paris", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Asia/Beirut", "America/St_Johns", "America/Nuuk", "Pacific/Chatham"} {
-		all = append(all, zoneOf(t, name))
+	all, err := loadZones()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return all
 }
+
+var loadZones = sync.OnceValues(func() (all []*time.Location, err error) {
+	for _, name := range []string{"Etc/UTC", "Africa/Nairobi", "Europe/Paris", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Asia/Beirut", "America/St_Johns", "America/Nuuk", "Pacific/Chatham"} {
+		zone, failed := time.LoadLocation(name)
+		all, err = append(all, zone), errors.Join(err, failed)
+	}
+	return all, err
+})
 
 // repeat is the seed that somebody wants again, or 0.
 func repeat(t *testing.T) uint64 {
@@ -36,7 +46,9 @@ func repeat(t *testing.T) uint64 {
 	return seed
 }
 
-func firstWord(s string) string { return strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == ',' || r == ':' })[0] }
+func firstWord(s string) string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == ',' || r == ':' })[0]
+}
 
 // history is what a plan is asked about.
 type history struct {

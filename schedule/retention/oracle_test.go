@@ -178,7 +178,7 @@ func oracleFailed(p Policy, zone *time.Location, now time.Time, all []Backup, b 
 func TestPlanAgreesWithTheOracle(t *testing.T) {
 	seed, random := seeded(t)
 	kept, removed := map[string]int{}, 0
-	for round := range 4000 {
+	for round := range 2000 {
 		h := someHistory(random, zones(t))
 		for _, d := range Plan(h.policy, h.zone, h.now, h.backups) {
 			want := oracle(h.policy, h.zone, h.now, h.backups, d.Backup)

@@ -25,10 +25,9 @@ type Decision struct {
 // not age all others.
 func Plan(p Policy, zone *time.Location, now time.Time, backups []Backup) []Decision {
 	plan := make([]Decision, len(backups))
-	for i, b := range backups {
-		plan[i].Backup = b
+	for i, at := range newestFirst(backups) {
+		plan[i].Backup = backups[at]
 	}
-	slices.SortFunc(plan, func(a, b Decision) int { return cmp.Or(b.Time.Compare(a.Time), cmp.Compare(b.Name, a.Name)) })
 	var good, bad []*Decision
 	for i := range plan {
 		switch d := &plan[i]; {
@@ -58,6 +57,31 @@ func Plan(p Policy, zone *time.Location, now time.Time, backups []Backup) []Deci
 	p.overGood(good, zone)
 	p.overFailed(bad, zone, now)
 	return plan
+}
+
+// newestFirst gives the order of backups. Not they are sorted, of which a million
+// would be moved about, but their places.
+func newestFirst(backups []Backup) []int {
+	type place struct {
+		seconds     int64
+		nanoseconds int
+		at          int
+	}
+	places := make([]place, len(backups))
+	for i, b := range backups {
+		places[i] = place{b.Time.Unix(), b.Time.Nanosecond(), i}
+	}
+	slices.SortFunc(places, func(a, b place) int {
+		if a.seconds != b.seconds {
+			return cmp.Compare(b.seconds, a.seconds)
+		}
+		return cmp.Or(cmp.Compare(b.nanoseconds, a.nanoseconds), cmp.Compare(backups[b.at].Name, backups[a.at].Name))
+	})
+	order := make([]int, len(places))
+	for i, p := range places {
+		order[i] = p.at
+	}
+	return order
 }
 
 func (d *Decision) keep(why string) {
