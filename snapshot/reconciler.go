@@ -18,6 +18,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/metrics"
 	"github.com/medic/cht-backup/snapshot/quiesce"
 	"github.com/medic/cht-backup/snapshot/reason"
 	"github.com/medic/cht-backup/snapshot/status"
@@ -68,6 +69,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		if patchErr := r.save(ctx, b); patchErr != nil {
 			return ctrl.Result{}, patchErr
 		}
+	}
+	if Ended(b.Status.Phase) && !Ended(was.Status.Phase) {
+		metrics.BackupEnded(b)
 	}
 	return ctrl.Result{RequeueAfter: again}, err
 }
