@@ -41,7 +41,6 @@ func setExpiration(restore *api.Restore) {
 func (r *Reconciler) expire(ctx context.Context, restore *api.Restore) (ctrl.Result, error) {
 	if restore.Spec.Drill != nil {
 		metrics.DrillSeen(restore) // a controller that starts anew knows nothing of it
-		return ctrl.Result{}, nil
 	}
 	if restore.Status.Phase == api.PhaseExpired {
 		return ctrl.Result{}, nil
