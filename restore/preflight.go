@@ -149,8 +149,7 @@ func (r *Reconciler) onlyOperation(ctx context.Context, restore *api.Restore) er
 		if (other.Spec.Drill == nil) != (restore.Spec.Drill == nil) {
 			continue
 		}
-		if other.UID != restore.UID && !snapshot.Idle(other.Status.Phase) && !restore.CreationTimestamp.Before(&other.CreationTimestamp) &&
-			(other.CreationTimestamp.Before(&restore.CreationTimestamp) || other.UID < restore.UID) {
+		if other.UID != restore.UID && !snapshot.Idle(other.Status.Phase) && ahead(&other, restore) {
 			return reason.Refuse(api.ReasonConcurrentOperation, "restore %s is under way in %s; wait until it ends", other.Name, restore.Namespace)
 		}
 	}
@@ -167,6 +166,18 @@ func (r *Reconciler) onlyOperation(ctx context.Context, restore *api.Restore) er
 		}
 	}
 	return nil
+}
+
+// ahead tells which of two restores goes on: one that has begun, else the older one,
+// so that two created at once cannot both refuse.
+func ahead(other, restore *api.Restore) bool {
+	if phase := orPending(other.Status.Phase); phase != api.PhasePending {
+		return true
+	}
+	if !other.CreationTimestamp.Equal(&restore.CreationTimestamp) {
+		return other.CreationTimestamp.Before(&restore.CreationTimestamp)
+	}
+	return other.UID < restore.UID
 }
 
 // ingressFree refuses an ingress for a host that another one serves.

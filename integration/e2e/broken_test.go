@@ -27,7 +27,7 @@ func snapshotImage(ctx context.Context, t *testing.T, c *harness.Cluster, b *api
 	if err != nil {
 		t.Fatal(err)
 	}
-	image := filepath.Join(filepath.Dir(c.Kubeconfig), "pool", "snapshots", record.Nodes[node].SnapshotHandle+".img")
+	image := filepath.Join(filepath.Dir(c.Kubeconfig), "pool", record.Nodes[node].Driver, "snapshots", record.Nodes[node].SnapshotHandle+".img")
 	if _, err := os.Stat(image); err != nil {
 		t.Fatalf("the snapshot of %s: %v", record.Nodes[node].Service, err)
 	}

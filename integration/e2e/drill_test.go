@@ -3,6 +3,8 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -136,7 +138,7 @@ func TestDrill(t *testing.T) {
 				}
 			})
 		}, api.ReasonShardsMissing, []string{"node couchdb-2 lacks shard", "medic.", "1 shards are missing"}},
-		{"swapped volumes", func(t *testing.T, b *api.Backup) { exchanged(ctx, t, c, b, 1, 2) }, api.ReasonShardsMissing, []string{"lacks shard"}},
+		{"swapped volumes", func(t *testing.T, b *api.Backup) { exchanged(ctx, t, c, b, 1, 2) }, api.ReasonShardsMissing, []string{"node couchdb-2 lacks shard", "which is on the volume of couchdb-3"}},
 		{"a file cut short in the middle of a shard", func(t *testing.T, b *api.Backup) {
 			damaged(ctx, t, c, b, 0, func(data string) {
 				file, size := largestShard(t, data, "medic")
@@ -199,13 +201,50 @@ func TestDrill(t *testing.T) {
 		deleteBackup(ctx, t, c, b)
 	})
 
-	if now := holdings(ctx, t, c, o.Namespace); !slices.Equal(now, had) {
-		t.Logf("the source had %v and has %v", had, now) // deleted backups may be on their way out
+	for begun := time.Now(); !slices.Equal(holdings(ctx, t, c, o.Namespace), had); time.Sleep(time.Second) { // deleted backups may be on their way out
+		if time.Since(begun) > time.Minute {
+			t.Errorf("the source had %v and has %v", had, holdings(ctx, t, c, o.Namespace))
+			break
+		}
+	}
+	m := measured(ctx, t, c, o.Namespace)
+	if m["cht_backup_drills_total{,result=\"verified\"}"] != "1" || m["cht_backup_drills_total{,result=\"refused\"}"] != "1" || m["cht_backup_drill_failed{}"] == "" ||
+		m["cht_backup_drill_recovery_seconds{}"] == "" || m["cht_backup_drill_last_success_timestamp_seconds{}"] == "" || m["cht_backup_backups_total{,result=\"completed\"}"] == "" {
+		t.Errorf("the controller's metrics are %v", m)
 	}
 	if after := state(ctx, t, c, o); after != before {
 		t.Errorf("the source's membership or shard maps changed:\nbefore %s\nafter  %s", before, after)
 	}
 	sameDump(t, "the source", documents, without(contents(ctx, t, c, o), "load-"))
+}
+
+// measured reads the controller's metrics of a namespace, by the rest of their line.
+func measured(ctx context.Context, t *testing.T, c *harness.Cluster, namespace string) map[string]string {
+	t.Helper()
+	pod, err := c.ControllerPod(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+pod.Status.PodIP+":8080/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := c.Transport().RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		if series, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok && strings.Contains(series, fmt.Sprintf("namespace=%q", namespace)) {
+			found[strings.Replace(series, fmt.Sprintf("namespace=%q", namespace), "", 1)] = value
+		}
+	}
+	return found
 }
 
 // TestDrillSurvivesItsController kills the controller at every step of a drill, and
