@@ -24,6 +24,7 @@ func Describe(o any, events []corev1.Event, now time.Time) []string {
 		lines = columns("", append(metadata(Of(o), o.ObjectMeta),
 			[]string{"Asked for:", asked(o.Spec)},
 			[]string{"May be restored into:", strings.Join(append([]string{o.Namespace}, o.Spec.AllowedNamespaces...), ", ")},
+			[]string{"When deleted:", whenDeleted(o)},
 			[]string{"Record:", orNone(o.Status.Record)}))
 		lines = append(lines, backupBody(o)...)
 	case *api.Restore:
@@ -74,9 +75,21 @@ func DescribeRecord(h catalog.Head, systemNamespace string) []string {
 		{"Kind:", "backup (record only: the Backup object is gone, its snapshots and its record are kept)"},
 		{"Namespace:", h.Namespace}, {"Name:", h.Name}, {"UID:", string(h.UID)}, {"Cut:", orNone(h.CutTime)},
 		{"May be restored into:", strings.Join(append([]string{h.Namespace}, h.AllowedNamespaces...), ", ")},
-		{"Record:", "secret " + systemNamespace + "/" + h.Secret},
+		{"Held:", orNone(oneLine(h.Hold))}, {"Record:", "secret " + systemNamespace + "/" + h.Secret},
 	})
-	return append(lines, "", fmt.Sprintf("Restore it: kubectl cht restore --from %s/%s --uid %s --to NAMESPACE", h.Namespace, h.Name, h.UID))
+	return append(lines, "", fmt.Sprintf("Restore it: kubectl cht restore --from %s/%s --uid %s --to NAMESPACE", h.Namespace, h.Name, h.UID),
+		fmt.Sprintf("Delete it:  kubectl cht delete backup %s -n %s --uid %s", h.Name, h.Namespace, h.UID))
+}
+
+// whenDeleted says what becomes of the snapshots, and what keeps the backup.
+func whenDeleted(b *api.Backup) string {
+	if why, held := b.Annotations[api.HoldAnnotation]; held {
+		return fmt.Sprintf("held (%s); end that with: kubectl cht release %s -n %s", orNone(oneLine(why)), b.Name, b.Namespace)
+	}
+	if b.Spec.DeletionPolicy == api.DeletionRetain {
+		return "its snapshots and its record stay (Retain)"
+	}
+	return "its snapshots and its record go (Delete)"
 }
 
 func eventLines(events []corev1.Event, now time.Time) []string {
