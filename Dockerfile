@@ -8,6 +8,7 @@ COPY api api
 COPY cmd cmd
 COPY snapshot snapshot
 COPY restore restore
+COPY schedule schedule
 ARG VERSION=dev
 RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=${VERSION}" -o /cht-backup ./cmd/cht-backup
 

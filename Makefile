@@ -32,7 +32,7 @@ TESTBED_PACKAGES = $$(go list -f '{{.Dir}}' ./... | grep -v -e /cmd/node$$ -e /c
 
 unit:
 	go vet ./...
-	go test ./api/... ./snapshot/... ./restore/... ./cmd/... ./integration/couchdb/... ./integration/cht/... ./integration/demo/... ./integration/bench/...
+	go test ./api/... ./snapshot/... ./restore/... ./schedule/... ./cmd/... ./integration/couchdb/... ./integration/cht/... ./integration/demo/... ./integration/bench/...
 	cd integration/testbed && go vet $(TESTBED_PACKAGES) && go test $(TESTBED_PACKAGES)
 
 ## e2e: the end-to-end suite on a real Kubernetes (E2E_KUBECONFIG=… for another
@@ -67,7 +67,7 @@ check-generated: generate
 	git diff --exit-code -- api charts/cht-backup/crds charts/cht-backup/files
 
 lint: $(BIN)/golangci-lint
-	@test -z "$$(gofmt -l api cmd snapshot restore integration)" || { gofmt -l api cmd snapshot restore integration; exit 1; }
+	@test -z "$$(gofmt -l api cmd snapshot restore schedule integration)" || { gofmt -l api cmd snapshot restore schedule integration; exit 1; }
 	$(BIN)/golangci-lint run ./...
 	cd integration/testbed && $(BIN)/golangci-lint run --config $(CURDIR)/.golangci.yml $(TESTBED_PACKAGES)
 
