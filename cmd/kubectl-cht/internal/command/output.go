@@ -75,7 +75,7 @@ func (e *Env) text(f *format) io.Writer {
 
 func (e *Env) paint(w io.Writer) show.Paint {
 	_, isTerminal := e.Terminal(w)
-	return show.Paint(isTerminal && os.Getenv("NO_COLOR") == "")
+	return show.Paint(isTerminal && !e.Plain && os.Getenv("NO_COLOR") == "")
 }
 
 func (e *Env) note(message string, args ...any) {

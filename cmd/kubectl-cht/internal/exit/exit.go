@@ -24,6 +24,8 @@ const (
 	TimedOut    Code = 3
 	Refused     Code = 4
 	Unreachable Code = 5
+	// Trouble is for `status --exit-code` alone.
+	Trouble     Code = 6
 	Interrupted Code = 130
 )
 
