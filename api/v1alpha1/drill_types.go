@@ -14,6 +14,19 @@ type Drill struct {
 	KeepFailed *metav1.Duration `json:"keepFailed,omitempty"`
 }
 
+// DrillStatus is what a drill did beside the verification.
+type DrillStatus struct {
+	// Scratch is the namespace that the backup is restored into.
+	Scratch string `json:"scratch,omitempty"`
+	// RestoreMilliseconds is the measured time to recovery: from the begin of the
+	// restore in the scratch namespace to the end of its verification. 0 unless that
+	// was good.
+	RestoreMilliseconds int64 `json:"restoreMilliseconds,omitempty"`
+	// KeptUntil is when the scratch namespace of a drill that failed is removed, where
+	// keepFailed asked for it.
+	KeptUntil *metav1.Time `json:"keptUntil,omitempty"`
+}
+
 // ScheduledDrill makes drills by a clock.
 type ScheduledDrill struct {
 	// Schedule is when drills are due, in the zone and with the jitter of the

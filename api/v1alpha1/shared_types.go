@@ -45,8 +45,8 @@ const (
 	// CreatedForAnnotation names, on a namespace, the Restore it was created for:
 	// when a clone's time is over, such a namespace goes too.
 	CreatedForAnnotation = prefix + "created-for-restore"
-	// ScratchForAnnotation names, on a namespace, the Restore of one database whose
-	// scratch namespace it is, as NAMESPACE/NAME.
+	// ScratchForAnnotation names, on a namespace and on the Restore in it, the Restore
+	// of one database or the drill whose scratch namespace it is, as NAMESPACE/NAME.
 	ScratchForAnnotation = prefix + "scratch-for-restore"
 	// ScheduleLabel names, on a Backup and on the Restore of a drill, the
 	// BackupSchedule of its namespace that it is of. A schedule made again under its
