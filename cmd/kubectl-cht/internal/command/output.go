@@ -42,6 +42,11 @@ func (f *format) print(obj runtime.Object, w io.Writer) error {
 	if err := typed(obj); err != nil {
 		return err
 	}
+	return f.raw(obj, w)
+}
+
+// raw writes an object that carries its kind.
+func (f *format) raw(obj runtime.Object, w io.Writer) error {
 	var printer printers.ResourcePrinter
 	switch f.value {
 	case "json":

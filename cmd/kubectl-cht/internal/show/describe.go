@@ -14,7 +14,8 @@ import (
 	"github.com/medic/cht-backup/snapshot/catalog"
 )
 
-// Describe tells everything that is known of a *Backup or a *Restore.
+// Describe tells everything that is known of a *Backup or a *Restore; see
+// DescribeSchedule too.
 func Describe(o any, events []corev1.Event, now time.Time) []string {
 	var lines []string
 	var conditions []metav1.Condition
@@ -24,7 +25,9 @@ func Describe(o any, events []corev1.Event, now time.Time) []string {
 		lines = columns("", append(metadata(Of(o), o.ObjectMeta),
 			[]string{"Asked for:", asked(o.Spec)},
 			[]string{"May be restored into:", strings.Join(append([]string{o.Namespace}, o.Spec.AllowedNamespaces...), ", ")},
-			[]string{"Record:", orNone(o.Status.Record)}))
+			[]string{"Record:", orNone(o.Status.Record)},
+			[]string{"Schedule:", scheduleText(o)},
+			[]string{"Held:", heldText(o)}))
 		lines = append(lines, backupBody(o)...)
 	case *api.Restore:
 		conditions = o.Status.Conditions
@@ -40,12 +43,16 @@ func Describe(o any, events []corev1.Event, now time.Time) []string {
 		}
 		lines = append(lines, onward(o)...)
 	}
+	lines = append(lines, section("Conditions", conditionLines(conditions))...)
+	return append(lines, section("Events", eventLines(events, now))...)
+}
+
+func conditionLines(conditions []metav1.Condition) []string {
 	var rows [][]string
 	for _, c := range conditions {
 		rows = append(rows, []string{c.Type, string(c.Status), c.Reason, moment(c.LastTransitionTime.Time), oneLine(c.Message)})
 	}
-	lines = append(lines, section("Conditions", columns("  ", rows))...)
-	return append(lines, section("Events", eventLines(events, now))...)
+	return columns("  ", rows)
 }
 
 func metadata(s State, m metav1.ObjectMeta) [][]string {
@@ -56,6 +63,28 @@ func metadata(s State, m metav1.ObjectMeta) [][]string {
 	return [][]string{
 		{"Kind:", s.Kind}, {"Namespace:", s.Namespace}, {"Name:", s.Name}, {"UID:", string(m.UID)},
 		{"Created:", moment(m.CreationTimestamp.Time)}, {"Phase:", phase},
+	}
+}
+
+// scheduleText tells what made a backup.
+func scheduleText(b *api.Backup) string {
+	name := b.Labels[api.ScheduleLabel]
+	if name == "" {
+		return "none, by hand"
+	}
+	return name + ", due " + due(b.Annotations)
+}
+
+// heldText tells whether retention may remove a backup.
+func heldText(b *api.Backup) string {
+	why, held := b.Annotations[api.HoldAnnotation]
+	switch {
+	case !held:
+		return "no"
+	case oneLine(why) == "":
+		return "yes"
+	default:
+		return "yes: " + oneLine(why)
 	}
 }
 
