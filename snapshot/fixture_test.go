@@ -26,6 +26,7 @@ import (
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/cht"
+	"github.com/medic/cht-backup/snapshot/queue"
 )
 
 const (
@@ -56,7 +57,8 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 	c := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&api.Backup{}, &api.Restore{}).WithObjects(objects...).Build()
 	b := &bench{t: t, now: epoch, snaps: &fakeSnapshotter{}, couch: &fakeCouch{name: cht.SingleNodeName}, objects: c}
 	b.Reconciler = &Reconciler{Client: c, Snapshotter: b.snaps, Records: catalog.Store{Client: c, Namespace: home},
-		Events: events.NewFakeRecorder(1000), Transport: b.couch, Image: "cht-backup:test", Now: func() time.Time { return b.now }}
+		Events: events.NewFakeRecorder(1000), Transport: b.couch, Image: "cht-backup:test", Now: func() time.Time { return b.now },
+		Parallel: queue.Limits{Cluster: 8, Driver: 8}}
 	return b
 }
 

@@ -101,6 +101,9 @@ type BackupScheduleStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// Suspended is spec.suspend as last seen: what was due while it was true is not
+	// made up for.
+	Suspended bool `json:"suspended,omitempty"`
 	// JitterSeconds is the delay of every run.
 	JitterSeconds int64 `json:"jitterSeconds,omitempty"`
 	// Backups are the runs of the schedule itself.

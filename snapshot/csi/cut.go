@@ -21,6 +21,9 @@ import (
 // the thaw, old news cost stall.
 type Snapshotter struct {
 	Client client.WithWatch
+	// Held asks what is asked while writes are held; it must not wait for a limiter
+	// that others use. Default: Client.
+	Held client.Client
 }
 
 // target is one volume to cut.
@@ -81,11 +84,15 @@ func newSnapshot(b *api.Backup, node cht.Node, class string) *snapv1.VolumeSnaps
 func (s Snapshotter) cut(ctx context.Context, events <-chan watch.Event, targets []target) ([]api.VolumeStatus, error) {
 	// A name taken is an error, even by a snapshot of ours: it would be of an earlier
 	// cut, and a set is cut whole.
+	held := s.Held
+	if held == nil {
+		held = s.Client
+	}
 	errs := make([]error, len(targets))
 	var created sync.WaitGroup
 	for i, t := range targets {
 		created.Go(func() {
-			if err := s.Client.Create(ctx, t.snapshot); err != nil {
+			if err := held.Create(ctx, t.snapshot); err != nil {
 				errs[i] = reason.Failed(api.ReasonSnapshotFailed, "%s: create VolumeSnapshot %s/%s: %w", t.node, t.snapshot.Namespace, t.snapshot.Name, err)
 			}
 		})

@@ -12,7 +12,6 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
-	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/status"
 )
 
 type drillFlags struct {
@@ -143,7 +142,7 @@ func newestGood(ctx context.Context, c client.Client, namespace string) (*api.Ba
 	err := eachPage(ctx, c, &backups, func() {
 		for i := range backups.Items {
 			all++
-			if b := &backups.Items[i]; status.Good(b) && (newest == nil || b.Status.CutTime.After(newest.Status.CutTime.Time)) {
+			if b := &backups.Items[i]; b.Good() && b.DeletionTimestamp == nil && (newest == nil || b.Status.CutTime.After(newest.Status.CutTime.Time)) {
 				newest = b.DeepCopy()
 			}
 		}

@@ -16,6 +16,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
+	"github.com/medic/cht-backup/schedule"
 )
 
 func (w *world) schedule(t *testing.T, name string) *api.BackupSchedule {
@@ -204,7 +205,7 @@ func obeys(t *testing.T, looks int, made string) interceptor.Funcs {
 			s.Status.Backups.WaitingFor = "backup manual runs"
 			return nil
 		}
-		return client.IgnoreAlreadyExists(c.Create(ctx, &api.Backup{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: triggered(s.Name, s.Annotations[api.RunNowAnnotation]), UID: "now-1",
+		return client.IgnoreAlreadyExists(c.Create(ctx, &api.Backup{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: schedule.RunNowName(s.Name, s.Annotations[api.RunNowAnnotation]), UID: "now-1",
 			Labels: map[string]string{api.ScheduleLabel: made}}}))
 	}}
 }
@@ -213,7 +214,7 @@ func TestScheduleTrigger(t *testing.T) {
 	w := newWorld(t, obeys(t, 3, "nightly"), scheduleIn("medic", "nightly"))
 	w.env.Follow.Retry = time.Millisecond
 	w.mustRun(t, exit.Good, nil, "schedule", "trigger", "nightly")
-	name := triggered("nightly", "2026-03-01T12:00:00Z")
+	name := schedule.RunNowName("nightly", "2026-03-01T12:00:00Z")
 	if got := w.schedule(t, "nightly").Annotations[api.RunNowAnnotation]; got != "2026-03-01T12:00:00Z" {
 		t.Errorf("annotation %q", got)
 	}
@@ -221,13 +222,6 @@ func TestScheduleTrigger(t *testing.T) {
 		if strings.Count(w.out.String(), want) != 1 {
 			t.Errorf("stdout lacks %q:\n%s", want, w.out)
 		}
-	}
-}
-
-// The controller makes the name by the same rule.
-func TestTriggeredName(t *testing.T) {
-	if got, want := triggered("nightly", "now"), "nightly-now-ed5eb9a3"; got != want {
-		t.Errorf("%s, want %s", got, want)
 	}
 }
 

@@ -2,8 +2,6 @@ package command
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +13,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
+	"github.com/medic/cht-backup/schedule"
 )
 
 func scheduleTriggerCommand(env *Env) *cobra.Command {
@@ -24,7 +23,8 @@ func scheduleTriggerCommand(env *Env) *cobra.Command {
 		Short: "Have a schedule take a backup now",
 		Long: `Have a schedule take a backup now, besides its runs, and show how it goes. The
 backup is one of the schedule's: its template makes it, its retention counts it.
-While another backup of the instance runs, it waits.
+While another backup of the instance runs, it waits. A suspended schedule takes it
+all the same.
 
 ` + exit.Help,
 		Args: cobra.ExactArgs(1),
@@ -34,12 +34,6 @@ While another backup of the instance runs, it waits.
 	}
 	w.add(cmd.Flags(), 0, fmt.Sprintf(" (default the template's readyTimeout and %s more)", spare))
 	return cmd
-}
-
-// triggered is the name of the backup that a value of the annotation leads to.
-func triggered(schedule, value string) string {
-	sum := sha256.Sum256([]byte(value))
-	return schedule + "-now-" + hex.EncodeToString(sum[:4])
 }
 
 func (e *Env) trigger(ctx context.Context, name string, w *waiting, bounded bool) error {
@@ -61,7 +55,7 @@ func (e *Env) trigger(ctx context.Context, name string, w *waiting, bounded bool
 	if err := c.Patch(ctx, s, client.MergeFrom(base)); err != nil {
 		return exit.Explain(fmt.Sprintf("trigger schedule %s/%s (annotation %s)", s.Namespace, s.Name, api.RunNowAnnotation), err)
 	}
-	backup := client.ObjectKey{Namespace: s.Namespace, Name: triggered(s.Name, value)}
+	backup := client.ObjectKey{Namespace: s.Namespace, Name: schedule.RunNowName(s.Name, value)}
 	out := e.text(&w.output)
 	if err := writeLines(out, []string{fmt.Sprintf("schedule %s/%s is triggered; its backup is %s", s.Namespace, s.Name, backup.Name)}); err != nil {
 		return err

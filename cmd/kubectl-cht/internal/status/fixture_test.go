@@ -47,6 +47,7 @@ func foundBroken(before time.Duration) *api.Backup {
 
 func proven(before time.Duration) func(*api.Backup) {
 	return func(b *api.Backup) {
+		b.Status.Conditions = append(b.Status.Conditions, conditions(api.ConditionVerified, metav1.ConditionTrue, api.ReasonCompleted, "")...)
 		b.Status.Verified = &api.VerifiedBy{Level: api.VerifyFull, Time: metav1.NewMicroTime(ago(before)), Restore: "medic/drill", RestoreMilliseconds: 65_000}
 	}
 }

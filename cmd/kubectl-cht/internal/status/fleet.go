@@ -87,15 +87,8 @@ func (f *Fleet) AddNamespace(namespace string) { f.at(namespace) }
 // AddCHT tells that a CouchDB of a CHT runs, or is meant to, in a namespace.
 func (f *Fleet) AddCHT(namespace string) { f.at(namespace).cht = true }
 
-// Good tells whether a backup counts: it is complete, nobody deletes it, and no
-// restore found it broken.
-func Good(b *api.Backup) bool {
-	return b.Status.Phase == api.PhaseCompleted && b.DeletionTimestamp == nil && b.Status.CutTime != nil &&
-		meta.IsStatusConditionTrue(b.Status.Conditions, api.ConditionReady) && !broken(b)
-}
-
 func broken(b *api.Backup) bool {
-	return meta.IsStatusConditionFalse(b.Status.Conditions, api.ConditionVerified)
+	return b.Status.Phase == api.PhaseCompleted && meta.IsStatusConditionFalse(b.Status.Conditions, api.ConditionVerified)
 }
 
 // AddBackup adds a Backup. One that is being deleted counts for nothing.
@@ -105,9 +98,12 @@ func (f *Fleet) AddBackup(b *api.Backup) {
 		return
 	}
 	_, held := b.Annotations[api.HoldAnnotation]
-	kept := backup{name: b.Name, schedule: b.Labels[api.ScheduleLabel], created: b.CreationTimestamp.Time, good: Good(b), failed: b.Status.Phase == api.PhaseFailed,
-		held: held, broken: b.Status.Phase == api.PhaseCompleted && broken(b), verified: b.Status.Verified, consistency: b.Status.Consistency,
+	kept := backup{name: b.Name, schedule: b.Labels[api.ScheduleLabel], created: b.CreationTimestamp.Time, good: b.Good(), failed: b.Status.Phase == api.PhaseFailed,
+		held: held, broken: broken(b), consistency: b.Status.Consistency,
 		stall: b.Status.StallMilliseconds, bytes: b.Status.DataBytes, documents: b.Status.Documents}
+	if b.Proven() {
+		kept.verified = b.Status.Verified
+	}
 	kept.ended = kept.failed || b.Status.Phase == api.PhaseCompleted
 	if b.Status.CutTime != nil {
 		kept.cut = b.Status.CutTime.Time

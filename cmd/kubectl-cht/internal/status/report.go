@@ -79,7 +79,7 @@ type Instance struct {
 	Trouble []Trouble `json:"trouble,omitempty"`
 }
 
-// GoodBackup is one that counts: see Good.
+// GoodBackup is one that a restore may rely on.
 type GoodBackup struct {
 	Name              string          `json:"name"`
 	Schedule          string          `json:"schedule,omitempty"`

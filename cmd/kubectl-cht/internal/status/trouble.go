@@ -198,7 +198,10 @@ func (t *troubles) schedule(s *schedule, good []*backup, now time.Time) {
 	case failing && s.ready.Reason != api.ReasonSuspended && s.ready.Reason != api.ReasonWaiting:
 		t.add(Warning, ScheduleNotReady, s.ready.Message, "schedule %s: %s", s.name, s.ready.Reason)
 	}
-	if s.waiting != "" && !s.suspended {
+	if s.ready != nil && s.ready.Status == metav1.ConditionUnknown && s.waiting == "" {
+		t.add(Warning, ScheduleNotReady, s.ready.Message, "schedule %s does not get on", s.name)
+	}
+	if s.waiting != "" {
 		t.add(Note, Waiting, "", "schedule %s waits: %s", s.name, s.waiting)
 	}
 	if s.drillWaiting != "" && !s.suspended {

@@ -59,7 +59,13 @@ func TestTrouble(t *testing.T) {
 		{"invalid, as the controller says", []any{nightly(notReady(api.ReasonInvalidSchedule, "no such zone")), lastNight()}, Critical, []string{"critical InvalidSchedule: schedule nightly is invalid"}},
 		{"invalid", []any{nightly(func(s *api.BackupSchedule) { s.Spec.TimeZone = "Africa/Atlantis" }), lastNight()}, Critical, []string{"critical InvalidSchedule: schedule nightly is invalid"}},
 		{"a reason of its own", []any{nightly(notReady(api.ReasonNameTaken, "a backup of that name")), lastNight()}, Warning, []string{"warning ScheduleNotReady: schedule nightly: NameTaken"}},
-		{"waiting", []any{nightly(notReady(api.ReasonWaiting, "…"), func(s *api.BackupSchedule) { s.Status.Backups.WaitingFor = "backup manual-1 runs" }, overdue), lastNight()}, OK, []string{"note Waiting: schedule nightly waits: backup manual-1 runs"}},
+		{"waiting", []any{nightly(func(s *api.BackupSchedule) {
+			s.Status.Backups.WaitingFor = "backup manual-1 runs"
+			s.Status.Conditions = conditions(api.ConditionReady, metav1.ConditionUnknown, api.ReasonWaiting, "a backup is due and waits for: backup manual-1 runs")
+		}, overdue), lastNight()}, OK, []string{"note Waiting: schedule nightly waits: backup manual-1 runs"}},
+		{"hindered", []any{nightly(func(s *api.BackupSchedule) {
+			s.Status.Conditions = conditions(api.ConditionReady, metav1.ConditionUnknown, api.ReasonWaiting, "quota exceeded")
+		}), lastNight()}, Warning, []string{"warning ScheduleNotReady: schedule nightly does not get on"}},
 		{"nobody attends", []any{nightly(func(s *api.BackupSchedule) { s.Status = api.BackupScheduleStatus{} }), lastNight()}, Critical, []string{"critical Unattended: no controller has taken up schedule nightly: is cht-backup running?"}},
 		{"just made", []any{nightly(func(s *api.BackupSchedule) {
 			s.Status, s.CreationTimestamp = api.BackupScheduleStatus{}, metav1.NewTime(ago(time.Minute))

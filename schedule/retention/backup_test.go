@@ -1,0 +1,57 @@
+package retention
+
+import (
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+)
+
+func TestOf(t *testing.T) {
+	made := time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC)
+	cut, ended, found := made.Add(time.Second), made.Add(time.Minute), made.Add(48*time.Hour)
+	micro := func(t time.Time) *metav1.MicroTime { return &metav1.MicroTime{Time: t} }
+	condition := func(kind string, status metav1.ConditionStatus) metav1.Condition {
+		return metav1.Condition{Type: kind, Status: status, LastTransitionTime: metav1.NewTime(found)}
+	}
+	ready, wrong := condition(api.ConditionReady, metav1.ConditionTrue), condition(api.ConditionReady, metav1.ConditionFalse)
+	for _, c := range []struct {
+		name   string
+		status api.BackupStatus
+		change func(*api.Backup)
+		want   Backup
+	}{
+		{"new", api.BackupStatus{}, nil, Backup{State: Unfinished, Time: made}},
+		{"cut, not finished", api.BackupStatus{Phase: api.PhaseFinishing, CutTime: micro(cut)}, nil, Backup{State: Unfinished, Time: made}},
+		{"cleaning up", api.BackupStatus{Phase: api.PhaseCleaningUp, CutTime: micro(cut)}, nil, Backup{State: Unfinished, Time: made}},
+		{"good", api.BackupStatus{Phase: api.PhaseCompleted, CutTime: micro(cut), CompletionTime: micro(ended), Conditions: []metav1.Condition{ready}}, nil, Backup{State: Good, Time: cut}},
+		{"proved", api.BackupStatus{Phase: api.PhaseCompleted, CutTime: micro(cut), Conditions: []metav1.Condition{ready, condition(api.ConditionVerified, metav1.ConditionTrue)}}, nil,
+			Backup{State: Good, Time: cut, Verified: true}},
+		{"disproved", api.BackupStatus{Phase: api.PhaseCompleted, CutTime: micro(cut), Conditions: []metav1.Condition{ready, condition(api.ConditionVerified, metav1.ConditionFalse)}}, nil,
+			Backup{State: Disproved, Time: cut, Disproved: found}},
+		{"not known whether proved", api.BackupStatus{Phase: api.PhaseCompleted, CutTime: micro(cut), Conditions: []metav1.Condition{ready, condition(api.ConditionVerified, metav1.ConditionUnknown)}}, nil,
+			Backup{State: Good, Time: cut}},
+		{"failed", api.BackupStatus{Phase: api.PhaseFailed, CutTime: micro(cut), CompletionTime: micro(ended), Conditions: []metav1.Condition{wrong}}, nil, Backup{State: Failed, Time: ended}},
+		{"failed, no end known", api.BackupStatus{Phase: api.PhaseFailed}, nil, Backup{State: Failed, Time: made}},
+		{"completed, not ready", api.BackupStatus{Phase: api.PhaseCompleted, CutTime: micro(cut), CompletionTime: micro(ended), Conditions: []metav1.Condition{wrong}}, nil, Backup{State: Failed, Time: ended}},
+		{"completed, nothing said", api.BackupStatus{Phase: api.PhaseCompleted, CutTime: micro(cut)}, nil, Backup{State: Unfinished, Time: made}},
+		{"completed, no cut", api.BackupStatus{Phase: api.PhaseCompleted, Conditions: []metav1.Condition{ready}}, nil, Backup{State: Unfinished, Time: made}},
+		{"held", api.BackupStatus{}, func(b *api.Backup) { b.Annotations = map[string]string{api.HoldAnnotation: "audit"} }, Backup{State: Unfinished, Time: made, Held: "audit"}},
+		{"held, nobody says why", api.BackupStatus{}, func(b *api.Backup) { b.Annotations = map[string]string{api.HoldAnnotation: ""} }, Backup{State: Unfinished, Time: made, Held: "no reason given"}},
+		{"being deleted", api.BackupStatus{Phase: api.PhaseCompleted, CutTime: micro(cut), Conditions: []metav1.Condition{ready}}, func(b *api.Backup) { b.DeletionTimestamp = &metav1.Time{Time: found} },
+			Backup{State: Deleting, Time: cut}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := &api.Backup{ObjectMeta: metav1.ObjectMeta{Name: "b", CreationTimestamp: metav1.NewTime(made)}, Status: c.status}
+			if c.change != nil {
+				c.change(b)
+			}
+			c.want.Name = "b"
+			if got := Of(b); got != c.want {
+				t.Errorf("got %+v, want %+v", got, c.want)
+			}
+		})
+	}
+}
