@@ -114,6 +114,7 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup, instance *found
 		return 0, reason.Failed(api.ReasonRecordFailed, "%w", err)
 	}
 	b.Status.Databases = int32(len(before.ShardMaps)) //nolint:gosec // far below
+	b.Status.Documents, b.Status.DataBytes = amount(infos)
 	if err := r.enter(ctx, b, api.PhaseFinishing, "the CHT runs on; waiting until the storage has the snapshots ready"); err != nil {
 		return 0, err
 	}

@@ -226,7 +226,7 @@ func (f *fakeCouch) RoundTrip(r *http.Request) (*http.Response, error) {
 		answer = map[string]any{"rows": []any{map[string]any{"id": "medic", "doc": map[string]any{"_id": "medic", "shard_suffix": []int{46},
 			"by_node": map[string]any{f.name: []string{"0-f"}}, "by_range": map[string]any{"0-f": []string{f.name}}}}}}
 	case path == "/_dbs_info":
-		answer = []any{map[string]any{"key": "medic", "info": map[string]any{"doc_count": 7, "doc_del_count": 1}}}
+		answer = []any{map[string]any{"key": "medic", "info": map[string]any{"doc_count": 7, "doc_del_count": 1, "sizes": map[string]any{"file": 98_765, "external": 5, "active": 6}}}}
 	}
 	text, err := json.Marshal(answer)
 	if err != nil {

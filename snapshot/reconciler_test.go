@@ -33,6 +33,9 @@ func TestBackupCompletes(t *testing.T) {
 		!s.CutTime.Time.Equal(epoch.Add(time.Second)) || s.CompletionTime == nil || s.Timeline.Ready == nil {
 		t.Errorf("status %+v", s)
 	}
+	if s.Documents == nil || *s.Documents != 7 || s.DataBytes == nil || *s.DataBytes != 98_765 {
+		t.Errorf("documents %v, bytes %v", s.Documents, s.DataBytes)
+	}
 	if b.snaps.kept != 1 || b.snaps.done != 1 || b.snaps.discards != 0 {
 		t.Errorf("snapshotter %+v", b.snaps)
 	}

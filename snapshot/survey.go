@@ -98,3 +98,17 @@ func (c cluster) survey(ctx context.Context) (catalog.Survey, map[string]couchdb
 	}
 	return catalog.Survey{ShardMaps: maps, Counts: counts, Sequences: sequences}, infos, nil
 }
+
+// amount adds up the living documents and the bytes of all databases. bytes is nil
+// where CouchDB tells no sizes.
+func amount(infos map[string]couchdb.Info) (documents, bytes *int64) {
+	documents, bytes = new(int64), new(int64)
+	for _, info := range infos {
+		*documents += info.Documents
+		*bytes += info.FileBytes
+	}
+	if *bytes == 0 { // an empty shard has a header
+		bytes = nil
+	}
+	return documents, bytes
+}

@@ -278,6 +278,16 @@ func (in *BackupStatus) DeepCopyInto(out *BackupStatus) {
 		*out = new(Timeline)
 		(*in).DeepCopyInto(*out)
 	}
+	if in.Documents != nil {
+		in, out := &in.Documents, &out.Documents
+		*out = new(int64)
+		**out = **in
+	}
+	if in.DataBytes != nil {
+		in, out := &in.DataBytes, &out.DataBytes
+		*out = new(int64)
+		**out = **in
+	}
 	if in.Volumes != nil {
 		in, out := &in.Volumes, &out.Volumes
 		*out = make([]VolumeStatus, len(*in))

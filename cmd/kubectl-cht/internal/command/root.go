@@ -34,6 +34,8 @@ type Env struct {
 	Follow   follow.Options
 	// SystemNamespace is the controller's, where records are kept.
 	SystemNamespace string
+	// Plain: no colour, also on a terminal.
+	Plain bool
 }
 
 const long = `Back up, restore and look at Community Health Toolkit (CHT) instances.
@@ -79,7 +81,8 @@ func Root(env *Env, version string) *cobra.Command {
 	root.SetErr(env.ErrOut)
 	root.PersistentFlags().StringVar(&env.SystemNamespace, "system-namespace", "cht-backup-system", "Namespace of the cht-backup controller, where the records of backups are kept")
 	root.AddCommand(backupCommand(env), restoreCommand(env), listCommand(env), describeCommand(env), deleteCommand(env),
-		holdCommand(env), releaseCommand(env), retentionCommand(env), versionCommand(env, version))
+		scheduleCommand(env), drillCommand(env), statusCommand(env), holdCommand(env), releaseCommand(env), retentionCommand(env), versionCommand(env, version))
+	root.PersistentFlags().BoolVar(&env.Plain, "no-color", false, "No colour, also on a terminal; so does a NO_COLOR in the environment")
 	return root
 }
 

@@ -14,7 +14,8 @@ import (
 	"github.com/medic/cht-backup/snapshot/catalog"
 )
 
-// Describe tells everything that is known of a *Backup or a *Restore.
+// Describe tells everything that is known of a *Backup or a *Restore; see
+// DescribeSchedule too.
 func Describe(o any, events []corev1.Event, now time.Time) []string {
 	var lines []string
 	var conditions []metav1.Condition
@@ -25,7 +26,8 @@ func Describe(o any, events []corev1.Event, now time.Time) []string {
 			[]string{"Asked for:", asked(o.Spec)},
 			[]string{"May be restored into:", strings.Join(append([]string{o.Namespace}, o.Spec.AllowedNamespaces...), ", ")},
 			[]string{"When deleted:", whenDeleted(o)},
-			[]string{"Record:", orNone(o.Status.Record)}))
+			[]string{"Record:", orNone(o.Status.Record)},
+			[]string{"Schedule:", scheduleText(o)}))
 		lines = append(lines, backupBody(o)...)
 	case *api.Restore:
 		conditions = o.Status.Conditions
@@ -41,12 +43,16 @@ func Describe(o any, events []corev1.Event, now time.Time) []string {
 		}
 		lines = append(lines, onward(o)...)
 	}
+	lines = append(lines, section("Conditions", conditionLines(conditions))...)
+	return append(lines, section("Events", eventLines(events, now))...)
+}
+
+func conditionLines(conditions []metav1.Condition) []string {
 	var rows [][]string
 	for _, c := range conditions {
 		rows = append(rows, []string{c.Type, string(c.Status), c.Reason, moment(c.LastTransitionTime.Time), oneLine(c.Message)})
 	}
-	lines = append(lines, section("Conditions", columns("  ", rows))...)
-	return append(lines, section("Events", eventLines(events, now))...)
+	return columns("  ", rows)
 }
 
 func metadata(s State, m metav1.ObjectMeta) [][]string {
@@ -58,6 +64,15 @@ func metadata(s State, m metav1.ObjectMeta) [][]string {
 		{"Kind:", s.Kind}, {"Namespace:", s.Namespace}, {"Name:", s.Name}, {"UID:", string(m.UID)},
 		{"Created:", moment(m.CreationTimestamp.Time)}, {"Phase:", phase},
 	}
+}
+
+// scheduleText tells what made a backup.
+func scheduleText(b *api.Backup) string {
+	name := b.Labels[api.ScheduleLabel]
+	if name == "" {
+		return "none, by hand"
+	}
+	return name + ", due " + due(b.Annotations)
 }
 
 func asked(s api.BackupSpec) string {

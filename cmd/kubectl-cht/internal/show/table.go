@@ -16,14 +16,17 @@ import (
 
 // Listing is what `list` found.
 type Listing struct {
-	Backups  []api.Backup
-	Restores []api.Restore
+	Backups   []api.Backup
+	Restores  []api.Restore
+	Schedules []api.BackupSchedule
 	// Records are those whose Backup is gone.
 	Records []catalog.Head
 }
 
 // Empty tells whether nothing was found.
-func (l Listing) Empty() bool { return len(l.Backups)+len(l.Restores)+len(l.Records) == 0 }
+func (l Listing) Empty() bool {
+	return len(l.Backups)+len(l.Restores)+len(l.Records)+len(l.Schedules) == 0
+}
 
 // WithoutBackup leaves of heads those whose Backup is gone.
 func WithoutBackup(heads []catalog.Head, backups []api.Backup) []catalog.Head {
@@ -68,6 +71,10 @@ func Table(l Listing, now time.Time) *metav1.Table {
 		r := &l.Restores[i]
 		rows = append(rows, sorted{r.Namespace, "restore", r.CreationTimestamp.Time, restoreRow(r, now)})
 	}
+	for i := range l.Schedules {
+		s := &l.Schedules[i]
+		rows = append(rows, sorted{s.Namespace, "schedule", s.CreationTimestamp.Time, scheduleRow(s, now)})
+	}
 	slices.SortStableFunc(rows, func(a, b sorted) int {
 		return cmp.Or(cmp.Compare(a.namespace, b.namespace), cmp.Compare(a.kind, b.kind), a.created.Compare(b.created))
 	})
@@ -93,8 +100,18 @@ func recordRow(h catalog.Head, cut, now time.Time) []any {
 }
 
 func restoreRow(r *api.Restore, now time.Time) []any {
-	return []any{r.Namespace, "restore", r.Name, phaseCell(Of(r), r.DeletionTimestamp), none, none, micro(r.Status.CutTime, now), none, none,
+	kind := "restore"
+	if r.Spec.Drill != nil {
+		kind = "drill"
+	}
+	return []any{r.Namespace, kind, r.Name, phaseCell(Of(r), r.DeletionTimestamp), none, none, micro(r.Status.CutTime, now), none, none,
 		fmt.Sprint(len(r.Status.Volumes)), none, r.Spec.Source.Namespace + "/" + r.Spec.Source.Name, none, expires(r, now), none, age(r.CreationTimestamp.Time, now), string(r.UID)}
+}
+
+// scheduleRow: the cut is that of its last good backup.
+func scheduleRow(s *api.BackupSchedule, now time.Time) []any {
+	return []any{s.Namespace, "schedule", s.Name, scheduleState(s), none, none, lastOf(s.Status.LastSuccessfulTime, now), none, none,
+		none, none, none, none, none, none, age(s.CreationTimestamp.Time, now), string(s.UID)}
 }
 
 func phaseCell(s State, deleted *metav1.Time) string {

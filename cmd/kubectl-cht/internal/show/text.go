@@ -5,6 +5,7 @@ import (
 	"unicode/utf8"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/status"
 )
 
 // Paint colours text where the output is a terminal that wants it.
@@ -20,6 +21,19 @@ func (p Paint) phase(phase api.Phase, text string) string {
 		return "\x1b[31m" + text + "\x1b[0m"
 	default:
 		return "\x1b[33m" + text + "\x1b[0m"
+	}
+}
+
+func (p Paint) level(level status.Level, text string) string {
+	switch {
+	case !bool(p):
+		return text
+	case level == status.Critical:
+		return "\x1b[31m" + text + "\x1b[0m"
+	case level == status.Warning:
+		return "\x1b[33m" + text + "\x1b[0m"
+	default:
+		return "\x1b[32m" + text + "\x1b[0m"
 	}
 }
 
