@@ -57,6 +57,10 @@ func (n *namespace) busy() string {
 	return ""
 }
 
+func (n *namespace) backup(name string) *api.Backup {
+	return &n.backups[slices.IndexFunc(n.backups, func(b api.Backup) bool { return b.Name == name })]
+}
+
 // of gives the backups of a schedule.
 func (n *namespace) of(s *api.BackupSchedule) []*api.Backup {
 	var mine []*api.Backup

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/schedule/retention"
 	"github.com/medic/cht-backup/snapshot/metrics"
 	"github.com/medic/cht-backup/snapshot/status"
 )
@@ -96,11 +97,14 @@ func (r *Reconciler) tend(ctx context.Context, s *api.BackupSchedule) (look time
 	if s.Status.Backups.WaitingFor == "" {
 		s.Status.Backups.WaitingFor = asked
 	}
-	if err := r.retire(ctx, s, clocks, n); err != nil {
-		return time.Time{}, r.hindered(s, err)
+	policy, invalid := retention.PolicyOf(s.Spec.Retention)
+	if invalid == nil {
+		if err := r.retire(ctx, s, policy, clocks.backups.Zone(), n); err != nil {
+			return time.Time{}, r.hindered(s, err)
+		}
 	}
 	observe(s, clocks, n)
-	conclude(s)
+	conclude(s, invalid)
 	return look, nil
 }
 
@@ -165,13 +169,16 @@ func (r *Reconciler) hindered(s *api.BackupSchedule, err error) error {
 	return err
 }
 
-// conclude writes the condition of a schedule that was tended.
-func conclude(s *api.BackupSchedule) {
+// conclude writes the condition of a schedule that was tended; invalid is what is
+// wrong with its retention.
+func conclude(s *api.BackupSchedule, invalid error) {
 	set := func(is metav1.ConditionStatus, why, format string, args ...any) {
 		status.Set(s, &s.Status.Conditions, is, why, fmt.Sprintf(format, args...))
 	}
 	st := &s.Status
 	switch {
+	case invalid != nil:
+		set(metav1.ConditionFalse, api.ReasonInvalidSchedule, "%s; backups are taken, and none is removed until it is corrected", invalid)
 	case st.Backups.WaitingFor != "":
 		set(metav1.ConditionUnknown, api.ReasonWaiting, "a backup is due and waits for: %s", st.Backups.WaitingFor)
 	case s.Spec.Suspend:

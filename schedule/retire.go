@@ -3,13 +3,13 @@ package schedule
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/schedule/retention"
-	"github.com/medic/cht-backup/snapshot"
 	"github.com/medic/cht-backup/snapshot/status"
 )
 
@@ -18,20 +18,11 @@ const reasonRemoved = "RetentionRemoved"
 
 // retire deletes the schedule's backups that its retention does not keep. Their own
 // finalizers remove snapshots and records.
-func (r *Reconciler) retire(ctx context.Context, s *api.BackupSchedule, c clocks, n *namespace) error {
-	policy, err := retention.PolicyOf(s.Spec.Retention)
-	if err != nil {
-		return err
-	}
-	mine := n.of(s)
-	known := make([]retention.Backup, len(mine))
-	byName := make(map[string]*api.Backup, len(mine))
-	for i, b := range mine {
-		known[i], byName[b.Name] = retention.Of(b), b
-	}
-	plan := func() (kept int32, leaving []retention.Decision) {
-		for _, d := range retention.Plan(policy, c.backups.Zone(), r.Now(), known) {
+func (r *Reconciler) retire(ctx context.Context, s *api.BackupSchedule, policy retention.Policy, zone *time.Location, n *namespace) error {
+	plan := func(restores []api.Restore) (kept int32, leaving []retention.Decision) {
+		for _, d := range retention.Plan(policy, zone, r.Now(), retention.Known(s.Name, n.backups, restores)) {
 			switch {
+			case d.Foreign != "":
 			case d.Keep:
 				kept++
 			case d.State != retention.Deleting:
@@ -40,21 +31,18 @@ func (r *Reconciler) retire(ctx context.Context, s *api.BackupSchedule, c clocks
 		}
 		return kept, leaving
 	}
-	kept, leaving := plan()
+	kept, leaving := plan(nil)
 	if len(leaving) > 0 {
 		// Only then it matters who is restoring from them, wherever that is.
-		using, err := r.inUse(ctx, s.Namespace)
+		restores, err := r.restores(ctx)
 		if err != nil {
 			return err
 		}
-		for i := range known {
-			known[i].InUse = using[known[i].Name]
-		}
-		kept, leaving = plan()
+		kept, leaving = plan(restores)
 	}
 	s.Status.Retained = kept
 	for _, d := range leaving {
-		b := byName[d.Name]
+		b := n.backup(d.Name)
 		// As it was when it was decided upon: it may be held since, or another's.
 		err := r.Client.Delete(ctx, b, client.Preconditions{UID: &b.UID, ResourceVersion: &b.ResourceVersion})
 		if client.IgnoreNotFound(err) != nil {
@@ -66,21 +54,15 @@ func (r *Reconciler) retire(ctx context.Context, s *api.BackupSchedule, c clocks
 	return nil
 }
 
-// inUse names, by the names of backups of a namespace, a restore that needs one, in
-// whatever namespace it is.
-func (r *Reconciler) inUse(ctx context.Context, of string) (map[string]string, error) {
-	using := map[string]string{}
+// restores gives those of all namespaces: any of them may need a backup.
+func (r *Reconciler) restores(ctx context.Context) ([]api.Restore, error) {
+	var all []api.Restore
 	var restores api.RestoreList
 	for more := true; more; more = restores.Continue != "" {
 		if err := r.Client.List(ctx, &restores, client.Limit(pageSize), client.Continue(restores.Continue)); err != nil {
-			return nil, fmt.Errorf("list restores, of which one may need a backup of %s: %w", of, err)
+			return nil, fmt.Errorf("list restores, of which one may need a backup: %w", err)
 		}
-		for i := range restores.Items {
-			restore := &restores.Items[i]
-			if restore.Spec.Source.Namespace == of && !snapshot.Ended(restore.Status.Phase) {
-				using[restore.Spec.Source.Name] = "restore " + restore.Namespace + "/" + restore.Name
-			}
-		}
+		all = append(all, restores.Items...)
 	}
-	return using, nil
+	return all, nil
 }

@@ -358,7 +358,7 @@ func TestDrills(t *testing.T) {
 	endDrill := func(name string, phase api.Phase) {
 		t.Helper()
 		var d api.Restore
-		if err := w.WithWatch.Get(t.Context(), keyOf(name), &d); err != nil {
+		if err := w.Get(t.Context(), keyOf(name), &d); err != nil {
 			t.Fatal(err)
 		}
 		d.Status.Phase = phase
@@ -375,7 +375,7 @@ func TestDrills(t *testing.T) {
 	w.mustReconcile("nightly")
 	var left []string
 	var list api.RestoreList
-	if err := w.WithWatch.List(t.Context(), &list); err != nil {
+	if err := w.List(t.Context(), &list); err != nil {
 		t.Fatal(err)
 	}
 	for _, d := range list.Items {

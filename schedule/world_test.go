@@ -110,7 +110,7 @@ func (w *world) start() {
 func (w *world) create(ctx context.Context, o client.Object, opts ...client.CreateOption) error {
 	o.SetUID(types.UID(fmt.Sprintf("uid-%d", len(w.order))))
 	o.SetCreationTimestamp(metav1.NewTime(w.now.Truncate(time.Second)))
-	if err := w.WithWatch.Create(ctx, o, opts...); err != nil {
+	if err := w.Create(ctx, o, opts...); err != nil {
 		return err
 	}
 	w.order = append(w.order, o.GetName())
