@@ -97,6 +97,9 @@ c: - older than what the rules keep`},
 		{"of two at one time the greater name is the newer", "Etc/UTC", Policy{Last: 1}, []string{days[0], days[0]}, nil, `
 b: newest good, last 1 of 1
 a: - older than what the rules keep`},
+		{"of two in one second the later is the newer", "Etc/UTC", Policy{Last: 1}, []string{"2026-11-25T02:00:00.2Z", "2026-11-25T02:00:00.1Z"}, nil, `
+a: newest good, last 1 of 1
+b: - older than what the rules keep`},
 		{"the newest verified one", "Etc/UTC", Policy{Last: 1}, days[:3], change(2, func(b *Backup) { b.Verified = true }), `
 a: newest good, last 1 of 1
 b: - older than what the rules keep
