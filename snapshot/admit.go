@@ -30,7 +30,7 @@ func (r *Reconciler) admit(ctx context.Context, b *api.Backup) error {
 	}
 	for _, restore := range restores.Items {
 		// A restore in place asks for a backup of its own before it begins.
-		if !Idle(restore.Status.Phase) && !beside(&restore) && restore.Status.SafetyBackup != b.Name {
+		if !Idle(restore.Status.Phase) && !Beside(&restore) && restore.Status.SafetyBackup != b.Name {
 			return reason.Refuse(api.ReasonConcurrentOperation,
 				"restore %s is under way in %s (%s); wait until it ends, then create another backup", restore.Name, b.Namespace, restore.Status.Phase)
 		}
@@ -47,10 +47,11 @@ func Ended(p api.Phase) bool {
 // waits for somebody to agree to its plan.
 func Idle(p api.Phase) bool { return Ended(p) || p == api.PhasePlanned }
 
-// beside tells whether a restore works beside the instance and only adds to it, as
-// that of one database does for hours: the nightly backup goes on meanwhile.
-func beside(restore *api.Restore) bool {
-	return restore.Spec.Database != nil && (restore.Status.Phase == api.PhaseScratch || restore.Status.Phase == api.PhaseReplicating)
+// Beside tells whether a restore works beside the instance and only adds to it, as
+// that of one database does for hours, or does not touch it at all, as a drill: the
+// nightly backup goes on meanwhile.
+func Beside(restore *api.Restore) bool {
+	return restore.Spec.Drill != nil || restore.Spec.Database != nil && (restore.Status.Phase == api.PhaseScratch || restore.Status.Phase == api.PhaseReplicating)
 }
 
 func older(a, b *api.Backup) bool {

@@ -6,56 +6,51 @@ import (
 	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/cht"
+	"github.com/medic/cht-backup/snapshot/metrics"
 	"github.com/medic/cht-backup/snapshot/quiesce"
 	"github.com/medic/cht-backup/snapshot/reason"
 )
+
+// lostEvent is how soon the storage is asked how far it is when no event came.
+const lostEvent = 15 * time.Second
 
 // attempt tries one cut, from finding the instance to the written record. The
 // phase is written down before each part, so that a controller that starts anew
 // knows what may have been left behind; an attempt is never picked up half way,
 // since its streams are gone.
-func (r *Reconciler) attempt(ctx context.Context, b *api.Backup) error {
+func (r *Reconciler) attempt(ctx context.Context, b *api.Backup, instance *found) (again time.Duration, err error) {
 	b.Status.Attempt++
-	if err := r.enter(ctx, b, api.PhasePreparing, fmt.Sprintf("attempt %d of %d: looking for the instance", b.Status.Attempt, b.Spec.Attempts)); err != nil {
-		return err
+	r.begun(b)
+	b.Status.Nodes = int32(len(instance.Nodes)) //nolint:gosec // a handful
+	if err := r.enter(ctx, b, api.PhasePreparing, fmt.Sprintf("attempt %d of %d: looking at the instance", b.Status.Attempt, b.Spec.Attempts)); err != nil {
+		return 0, err
 	}
 
-	// 1. Find what there is to back up, and refuse what cannot be.
-	inventory, err := cht.Load(ctx, r.Client, b.Namespace)
-	if err != nil {
-		return err
-	}
-	instance, err := cht.Discover(inventory)
-	if err != nil {
-		return err
-	}
-	b.Status.Nodes = int32(len(instance.Nodes)) //nolint:gosec // a handful
+	// 1. Read what there is to back up, and refuse what cannot be.
 	cut, done, err := r.Snapshotter.Prepare(ctx, b, instance.Nodes)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer done()
-	couch, err := r.joinCluster(ctx, instance)
+	couch, err := r.joinCluster(ctx, instance.Instance)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	objects, err := cht.Objects(ctx, r.Client, b.Namespace)
 	if err != nil {
-		return err
+		return 0, err
 	}
 
 	// 2. Open a stream to every node. From here on the streams' end releases all.
-	h, err := r.openHold(ctx, b, instance)
+	h, err := r.openHold(ctx, b, instance.Instance)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer quiesce.CloseAll(h.streams)
 	b.Status.QuiesceMode, b.Status.QuiesceReason = h.mode, h.why
@@ -63,11 +58,11 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup) error {
 	// 3. The last look before the cut: nothing under the hold may read a database.
 	before, infos, err := couch.survey(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	noted := couch.beginFingerprint(ctx, b.Spec.Fingerprint, before.Counts, infos)
 	if err := r.enter(ctx, b, api.PhaseCutting, fmt.Sprintf("attempt %d: quiesce %s, cutting %d volumes", b.Status.Attempt, h.mode, len(instance.Nodes))); err != nil {
-		return err
+		return 0, err
 	}
 
 	// 4. Hold, cut, release.
@@ -80,41 +75,53 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup) error {
 		"release", times.Released.Sub(times.Cut), "total", times.Released.Sub(times.Start), "error", fmt.Sprint(err))
 	r.noteStall(b, h, times)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	// A pod with SYS_ADMIN shall not live while the storage copies. finish waits for
 	// its end.
-	if _, err := removeFreezers(ctx, r.Client, b); err != nil {
-		return err
+	if _, err := r.thawed(ctx, b); err != nil {
+		return 0, err
 	}
 	b.Status.Consistency = api.Consistent
 	if h.mode == api.QuiesceNone {
 		b.Status.Consistency = api.CrashConsistent
 	}
 	b.Status.Volumes = volumes
+	for i := range volumes { // now, since who deletes a snapshot by hand does not wait until it is ready
+		if err := r.Snapshotter.Mark(ctx, b, &volumes[i]); err != nil {
+			log.FromContext(ctx).Info("a snapshot is not marked yet; it will be once it is ready", "snapshot", volumes[i].Snapshot, "error", err.Error())
+		}
+	}
 
 	// 5. Look again, and write down what a restore needs.
 	after, _, err := couch.survey(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	record, err := r.record(ctx, b, instance, couch, before, after)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	record.Fingerprint = couch.keepFingerprint(ctx, noted)
 	for _, o := range objects {
 		raw, err := o.MarshalJSON()
 		if err != nil {
-			return fmt.Errorf("encode %s %s: %w", o.GetKind(), o.GetName(), err)
+			return 0, fmt.Errorf("encode %s %s: %w", o.GetKind(), o.GetName(), err)
 		}
 		record.Objects = append(record.Objects, json.RawMessage(raw))
 	}
 	if b.Status.Record, err = r.Records.Put(ctx, record, b.Spec.AllowedNamespaces); err != nil {
-		return reason.Failed(api.ReasonRecordFailed, "%w", err)
+		return 0, reason.Failed(api.ReasonRecordFailed, "%w", err)
 	}
 	b.Status.Databases = int32(len(before.ShardMaps)) //nolint:gosec // far below
-	return r.enter(ctx, b, api.PhaseFinishing, "the CHT runs on; waiting until the storage has the snapshots ready")
+	b.Status.Documents, b.Status.DataBytes = amount(infos)
+	if err := r.enter(ctx, b, api.PhaseFinishing, "the CHT runs on; waiting until the storage has the snapshots ready"); err != nil {
+		return 0, err
+	}
+	if b.Spec.Fingerprint == api.FingerprintFull {
+		return time.Millisecond, nil
+	}
+	return lostEvent, nil // hardly any storage is done by now, and its event wakes
 }
 
 func (r *Reconciler) noteStall(b *api.Backup, h hold, t quiesce.Times) {
@@ -123,12 +130,13 @@ func (r *Reconciler) noteStall(b *api.Backup, h hold, t quiesce.Times) {
 	stall := int64(0)
 	if h.mode != api.QuiesceNone {
 		stall = t.Released.Sub(t.Start).Milliseconds()
+		metrics.Stalled(t.Released.Sub(t.Start))
 	}
 	b.Status.StallMilliseconds = &stall
 }
 
 // record gathers all but the objects.
-func (r *Reconciler) record(ctx context.Context, b *api.Backup, instance cht.Instance, couch cluster, before, after catalog.Survey) (catalog.Record, error) {
+func (r *Reconciler) record(ctx context.Context, b *api.Backup, instance *found, couch cluster, before, after catalog.Survey) (catalog.Record, error) {
 	record := catalog.Record{Namespace: b.Namespace, Name: b.Name, UID: b.UID, Consistency: b.Status.Consistency,
 		CouchDB: couch.version, Before: before, After: after}
 	volumes := map[string]*api.VolumeStatus{}
@@ -150,11 +158,7 @@ func (r *Reconciler) record(ctx context.Context, b *api.Backup, instance cht.Ins
 	}
 	b.Status.CutTime = &metav1.MicroTime{Time: record.CutTime}
 	for i, n := range instance.Nodes {
-		v := volumes[n.Service]
-		var claim corev1.PersistentVolumeClaim
-		if err := r.Client.Get(ctx, client.ObjectKey{Namespace: b.Namespace, Name: n.Claim.Name}, &claim); err != nil {
-			return record, fmt.Errorf("get claim %s: %w", n.Claim.Name, err)
-		}
+		v, claim := volumes[n.Service], instance.inventory.Claims[n.Claim.Name]
 		node := catalog.Node{Service: n.Service, ErlangName: couch.names[i], Claim: n.Claim.Name, ClaimLabels: claim.Labels, StorageClass: n.Claim.StorageClass,
 			CapacityBytes: n.Claim.Capacity, FSType: n.Claim.FSType, Partition: n.Claim.Partition, DataSubPath: n.DataSubPath, ConfigSubPath: n.ConfigSubPath, ConfigOnVolume: n.ConfigOnVolume,
 			Driver: v.Driver, SnapshotHandle: v.Handle, SnapshotContent: v.Content}
@@ -179,7 +183,7 @@ func (r *Reconciler) finish(ctx context.Context, b *api.Backup) (again time.Dura
 			if !v.Ready {
 				continue
 			}
-			if err := r.Snapshotter.Keep(ctx, v); err != nil {
+			if err := r.Snapshotter.Keep(ctx, b, v); err != nil {
 				v.Ready = false
 				return 0, err
 			}
@@ -196,14 +200,16 @@ func (r *Reconciler) finish(ctx context.Context, b *api.Backup) (again time.Dura
 		if left <= 0 {
 			return 0, reason.Refuse(api.ReasonReadyTimeout, "%d of %d snapshots were ready after %s; raise spec.readyTimeout or see the storage", ready, len(b.Status.Volumes), b.Spec.ReadyTimeout.Duration)
 		}
-		r.progress(b, fmt.Sprintf("%d of %d snapshots are ready", ready, len(b.Status.Volumes)))
-		return min(left, 15*time.Second), nil // an event comes sooner; this is for one that was lost
+		if ready > 0 {
+			r.progress(b, fmt.Sprintf("%d of %d snapshots are ready", ready, len(b.Status.Volumes)))
+		}
+		return min(left, lostEvent), nil
 	}
 	now := metav1.NewMicroTime(r.Now())
 	if b.Status.Timeline.Ready == nil {
 		b.Status.Timeline.Ready = &now
 	}
-	if left, err := removeFreezers(ctx, r.Client, b); err != nil || left > 0 {
+	if left, err := r.thawed(ctx, b); err != nil || left > 0 {
 		return time.Second, err
 	}
 	b.Status.CompletionTime, b.Status.Phase = &now, api.PhaseCompleted

@@ -26,6 +26,7 @@ import (
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/cht"
+	"github.com/medic/cht-backup/snapshot/queue"
 )
 
 const (
@@ -56,7 +57,8 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 	c := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&api.Backup{}, &api.Restore{}).WithObjects(objects...).Build()
 	b := &bench{t: t, now: epoch, snaps: &fakeSnapshotter{}, couch: &fakeCouch{name: cht.SingleNodeName}, objects: c}
 	b.Reconciler = &Reconciler{Client: c, Snapshotter: b.snaps, Records: catalog.Store{Client: c, Namespace: home},
-		Events: events.NewFakeRecorder(1000), Transport: b.couch, Image: "cht-backup:test", Now: func() time.Time { return b.now }}
+		Events: events.NewFakeRecorder(1000), Transport: b.couch, Image: "cht-backup:test", Now: func() time.Time { return b.now },
+		Parallel: queue.Limits{Cluster: 8, Driver: 8}}
 	return b
 }
 
@@ -139,11 +141,11 @@ func ready(b *api.Backup) metav1.Condition {
 
 // fakeSnapshotter cuts as it is told.
 type fakeSnapshotter struct {
-	prepareErr, cutErr, refreshErr error
+	prepareErr, cutErr, refreshErr, markErr, keepErr error
 	// failFirst is how many cuts fail with cutErr; 0 means all.
-	failFirst                            int
-	neverReady                           bool
-	prepared, cuts, done, discards, kept int
+	failFirst                                    int
+	neverReady                                   bool
+	prepared, cuts, done, discards, marked, kept int
 	// stuck is how many discards find one snapshot still there.
 	stuck int
 }
@@ -173,7 +175,15 @@ func (f *fakeSnapshotter) Refresh(_ context.Context, v *api.VolumeStatus) error 
 	return f.refreshErr
 }
 
-func (f *fakeSnapshotter) Keep(context.Context, *api.VolumeStatus) error { f.kept++; return nil }
+func (f *fakeSnapshotter) Mark(context.Context, *api.Backup, *api.VolumeStatus) error {
+	f.marked++
+	return f.markErr
+}
+
+func (f *fakeSnapshotter) Keep(context.Context, *api.Backup, *api.VolumeStatus) error {
+	f.kept++
+	return f.keepErr
+}
 
 func (f *fakeSnapshotter) Discard(context.Context, *api.Backup) (int, error) {
 	f.discards++
@@ -216,7 +226,7 @@ func (f *fakeCouch) RoundTrip(r *http.Request) (*http.Response, error) {
 		answer = map[string]any{"rows": []any{map[string]any{"id": "medic", "doc": map[string]any{"_id": "medic", "shard_suffix": []int{46},
 			"by_node": map[string]any{f.name: []string{"0-f"}}, "by_range": map[string]any{"0-f": []string{f.name}}}}}}
 	case path == "/_dbs_info":
-		answer = []any{map[string]any{"key": "medic", "info": map[string]any{"doc_count": 7, "doc_del_count": 1}}}
+		answer = []any{map[string]any{"key": "medic", "info": map[string]any{"doc_count": 7, "doc_del_count": 1, "sizes": map[string]any{"file": 98_765, "external": 5, "active": 6}}}}
 	}
 	text, err := json.Marshal(answer)
 	if err != nil {

@@ -113,6 +113,15 @@ func notRunning(pod corev1.Pod) string {
 	return ""
 }
 
+// thawed removes the freezer pods once they are not needed any more. Where the spec
+// rules the freeze out there never was one, and nobody need be asked.
+func (r *Reconciler) thawed(ctx context.Context, b *api.Backup) (left int, err error) {
+	if b.Spec.Quiesce == api.QuiescePause || b.Spec.Quiesce == api.QuiesceNone {
+		return 0, nil
+	}
+	return removeFreezers(ctx, r.Client, b)
+}
+
 // removeFreezers deletes the backup's freezer pods and tells how many are left.
 func removeFreezers(ctx context.Context, c client.Client, b *api.Backup) (left int, err error) {
 	var pods corev1.PodList

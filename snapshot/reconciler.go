@@ -4,20 +4,23 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
-	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/metrics"
+	"github.com/medic/cht-backup/snapshot/queue"
 	"github.com/medic/cht-backup/snapshot/quiesce"
 	"github.com/medic/cht-backup/snapshot/reason"
 	"github.com/medic/cht-backup/snapshot/status"
@@ -38,22 +41,30 @@ type Reconciler struct {
 	Image string
 	// Now is the clock, for the tests.
 	Now func() time.Time
-}
+	// Parallel bounds how many backups run at once.
+	Parallel queue.Limits
 
-// Setup registers the reconciler. At most parallel backups run at once.
-func (r *Reconciler) Setup(mgr ctrl.Manager, parallel int) error {
-	return ctrl.NewControllerManagedBy(mgr).For(&api.Backup{}).
-		Owns(&corev1.Pod{}).Owns(&snapv1.VolumeSnapshot{}).
-		WithOptions(controller.Options{MaxConcurrentReconciles: parallel}).Complete(r)
+	starting sync.Mutex // guards the making of line
+	line     *queue.Queue
+	work     func(types.NamespacedName) // hands a backup to the controller's workers
 }
 
 // Reconcile brings one Backup forward. Which step is next follows from the
 // status alone.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	b := &api.Backup{}
-	if err := r.Client.Get(ctx, req.NamespacedName, b); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+	if err := r.lineUp(ctx); err != nil {
+		return ctrl.Result{}, err
 	}
+	b := &api.Backup{}
+	if err := r.Client.Get(ctx, req.NamespacedName, b); apierrors.IsNotFound(err) {
+		r.line.Leave(req.NamespacedName)
+		return ctrl.Result{}, nil
+	} else if err != nil {
+		r.line.Yield(req.NamespacedName)
+		return ctrl.Result{}, err
+	}
+	waits := false
+	defer func() { r.settle(b, waits) }()
 	if b.DeletionTimestamp != nil {
 		again, err := r.remove(ctx, b)
 		return ctrl.Result{RequeueAfter: again}, err
@@ -68,6 +79,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		if patchErr := r.save(ctx, b); patchErr != nil {
 			return ctrl.Result{}, patchErr
 		}
+	}
+	// What is cleaned up is Pending too, and comes into line in a while.
+	waits = err == nil && b.Status.Phase == api.PhasePending && was.Status.Phase != api.PhaseCleaningUp
+	if Ended(b.Status.Phase) && !Ended(was.Status.Phase) {
+		metrics.BackupEnded(b)
 	}
 	return ctrl.Result{RequeueAfter: again}, err
 }
@@ -85,20 +101,14 @@ func (r *Reconciler) step(ctx context.Context, b *api.Backup) (again time.Durati
 				return 0, fmt.Errorf("add finalizer to backup %s/%s: %w", b.Namespace, b.Name, err)
 			}
 		}
-		now := metav1.NewMicroTime(r.Now())
-		b.Status.StartTime = &now
-		if err := r.enter(ctx, b, api.PhasePending, "accepted"); err != nil {
-			return 0, err
-		}
+		b.Status.Phase = api.PhasePending
 		fallthrough
 	case api.PhasePending:
-		if err := r.admit(ctx, b); err != nil {
-			return 0, err
+		instance, again, err := r.mayRun(ctx, b)
+		if err != nil || instance == nil {
+			return again, err
 		}
-		if err := r.attempt(ctx, b); err != nil {
-			return 0, err
-		}
-		return time.Millisecond, nil
+		return r.attempt(ctx, b, instance)
 	case api.PhasePreparing, api.PhaseCutting:
 		// This process did not begin that attempt, or could not write its end down.
 		return 0, reason.Failed(api.ReasonInterrupted, "the controller was interrupted while %s; the nodes released themselves", b.Status.Phase)

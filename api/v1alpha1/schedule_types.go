@@ -101,6 +101,9 @@ type BackupScheduleStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// Suspended is spec.suspend as last seen: what was due while it was true is not
+	// made up for.
+	Suspended bool `json:"suspended,omitempty"`
 	// JitterSeconds is the delay of every run.
 	JitterSeconds int64 `json:"jitterSeconds,omitempty"`
 	// Backups are the runs of the schedule itself.
@@ -123,10 +126,10 @@ type BackupScheduleStatus struct {
 	RecoveryPointTime *metav1.Time `json:"recoveryPointTime,omitempty"`
 	// LastRunNow is the value of the annotation run-now that was last obeyed.
 	LastRunNow string `json:"lastRunNow,omitempty"`
-	// Retained and Removed tell of the latest retention: backups kept, and those
-	// whose removal was asked for.
+	// Retained is the number of the schedule's backups that its retention keeps.
 	Retained int32 `json:"retained,omitempty"`
-	Removed  int32 `json:"removed,omitempty"`
+	// Removed counts those that it has removed, since the schedule was created.
+	Removed int64 `json:"removed,omitempty"`
 }
 
 // RunStatus is how far one clock of a schedule is.

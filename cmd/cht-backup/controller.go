@@ -5,21 +5,19 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
 	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	"github.com/spf13/cobra"
 	"github.com/spf13/viper"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/flowcontrol"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
@@ -27,9 +25,12 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/restore"
+	"github.com/medic/cht-backup/schedule"
 	"github.com/medic/cht-backup/snapshot"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/csi"
+	"github.com/medic/cht-backup/snapshot/metrics"
+	"github.com/medic/cht-backup/snapshot/queue"
 	"github.com/medic/cht-backup/snapshot/quiesce"
 )
 
@@ -39,6 +40,7 @@ type config struct {
 	Image             string        `mapstructure:"image"`
 	Namespace         string        `mapstructure:"namespace"`
 	ParallelBackups   int           `mapstructure:"parallel-backups"`
+	ParallelPerDriver []string      `mapstructure:"parallel-backups-per-driver"`
 	ParallelRestores  int           `mapstructure:"parallel-restores"`
 	MetricsAddress    string        `mapstructure:"metrics-address"`
 	HealthAddress     string        `mapstructure:"health-address"`
@@ -55,13 +57,14 @@ func controllerCommand() *cobra.Command {
 	flags.StringVar(&file, "config", "", "YAML file with these settings")
 	flags.String("image", "", "image of the pods the controller starts: its own")
 	flags.String("namespace", "", "namespace the controller runs in, which keeps the records")
-	flags.Int("parallel-backups", 8, "backups worked on at once")
+	flags.Int("parallel-backups", 8, "backups that prepare and cut at once; others wait in the order in which they are due")
+	flags.StringSlice("parallel-backups-per-driver", []string{"24"}, "`N or DRIVER=N,…`: backups whose snapshots one CSI driver makes at once, until they are ready")
 	flags.Int("parallel-restores", 4, "restores worked on at once")
 	flags.String("metrics-address", ":8080", "address of the metrics endpoint, 0 for none")
 	flags.String("health-address", ":8081", "address of the health endpoints, 0 for none")
 	flags.Bool("leader-election", true, "let only one of several controllers work")
 	flags.Duration("lease-duration", 15*time.Second, "how long a dead leader is waited for")
-	flags.Float32("requests-per-second", 50, "bound on requests to the Kubernetes API")
+	flags.Float32("requests-per-second", 50, "bound on requests to the Kubernetes API, for backups and for restores each; bursts of twice as many")
 	flags.StringSlice("isolation-outside", nil, "`HOST:PORT,…` that the controller can reach and a clone must not: tried by its isolation probes, beside the source and the Kubernetes API")
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
 		v := settings()
@@ -84,6 +87,9 @@ func controllerCommand() *cobra.Command {
 		if err := checkOutside(c.IsolationOutside); err != nil {
 			return err
 		}
+		if _, err := c.parallel(); err != nil {
+			return err
+		}
 		ctrl.SetLogger(zap.New())
 		return runController(cmd, c)
 	}
@@ -96,6 +102,30 @@ func settings() *viper.Viper {
 	v.SetEnvKeyReplacer(strings.NewReplacer("-", "_"))
 	v.AutomaticEnv()
 	return v
+}
+
+// parallel are the bounds of the line.
+func (c config) parallel() (queue.Limits, error) {
+	l := queue.Limits{Cluster: c.ParallelBackups, Driver: 24, Drivers: map[string]int{}}
+	if l.Cluster < 1 {
+		return l, fmt.Errorf("parallel-backups is %d; with less than 1 no backup would ever run", l.Cluster)
+	}
+	for _, setting := range c.ParallelPerDriver {
+		driver, number, named := strings.Cut(setting, "=")
+		if !named {
+			driver, number = "", setting
+		}
+		n, err := strconv.Atoi(strings.TrimSpace(number))
+		if err != nil || n < 1 || named && driver == "" {
+			return l, fmt.Errorf("parallel-backups-per-driver: %q is neither N nor DRIVER=N with N of 1 or more", setting)
+		}
+		if named {
+			l.Drivers[strings.TrimSpace(driver)] = n
+		} else {
+			l.Driver = n
+		}
+	}
+	return l, nil
 }
 
 // checkOutside refuses what could not be probed: a report has little room.
@@ -127,16 +157,19 @@ func runController(cmd *cobra.Command, c config) error {
 	if err != nil {
 		return err
 	}
-	kube.QPS, kube.Burst = c.RequestsPerSecond, int(2*c.RequestsPerSecond)
+	// One limiter: without it every kind of object would have one of its own. The
+	// leader's lease has its own, or a busy hour would cost the leadership.
+	lease := rest.CopyConfig(kube)
+	kube = c.limited(kube)
 	scheme, err := newScheme()
 	if err != nil {
 		return err
 	}
 	renew, retry := c.LeaseDuration*2/3, c.LeaseDuration/5
 	mgr, err := ctrl.NewManager(kube, ctrl.Options{
-		Scheme: scheme, Cache: ownObjectsOnly(),
+		Scheme: scheme, Cache: snapshot.CacheOptions(),
 		Metrics: server.Options{BindAddress: c.MetricsAddress}, HealthProbeBindAddress: c.HealthAddress,
-		LeaderElection: c.LeaderElection, LeaderElectionID: "cht-backup", LeaderElectionNamespace: c.Namespace,
+		LeaderElection: c.LeaderElection, LeaderElectionID: "cht-backup", LeaderElectionNamespace: c.Namespace, LeaderElectionConfig: lease,
 		LeaseDuration: &c.LeaseDuration, RenewDeadline: &renew, RetryPeriod: &retry, LeaderElectionReleaseOnCancel: true,
 	})
 	if err != nil {
@@ -153,6 +186,14 @@ func runController(cmd *cobra.Command, c config) error {
 	return mgr.Start(cmd.Context())
 }
 
+// limited gives a copy of kube with a limiter for all its requests together.
+func (c config) limited(kube *rest.Config) *rest.Config {
+	kube = rest.CopyConfig(kube)
+	kube.QPS, kube.Burst = c.RequestsPerSecond, int(2*c.RequestsPerSecond)
+	kube.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(kube.QPS, kube.Burst)
+	return kube
+}
+
 func setUp(mgr ctrl.Manager, kube *rest.Config, c config) error {
 	direct, err := client.NewWithWatch(kube, client.Options{Scheme: mgr.GetScheme()})
 	if err != nil {
@@ -162,18 +203,42 @@ func setUp(mgr ctrl.Manager, kube *rest.Config, c config) error {
 	if err != nil {
 		return err
 	}
+	if err := mgr.Add(metrics.Sweeper{Reader: direct}); err != nil {
+		return err
+	}
 	records := catalog.Store{Client: direct, Namespace: c.Namespace}
 	recorder := mgr.GetEventRecorder("cht-backup")
 	transport := &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute, ResponseHeaderTimeout: 2 * time.Minute}
-	backups := &snapshot.Reconciler{
-		Client: direct, Exec: quiesce.Execer{Config: kube, Client: clientset}, Snapshotter: csi.Snapshotter{Client: direct},
-		Records: records, Events: recorder, Transport: transport, Image: c.Image, Now: time.Now,
-	}
-	if err := backups.Setup(mgr, c.ParallelBackups); err != nil {
+	// What is asked while writes are held never stands behind what is not.
+	unlimited := rest.CopyConfig(kube)
+	unlimited.QPS, unlimited.RateLimiter = -1, nil
+	held, err := client.NewWithWatch(unlimited, client.Options{Scheme: mgr.GetScheme()})
+	if err != nil {
 		return err
 	}
-	restores := &restore.Reconciler{Client: direct, Records: records, Events: recorder, Transport: transport, Image: c.Image, Outside: c.IsolationOutside, Nameservers: nameservers("/etc/resolv.conf"), Now: time.Now}
-	return restores.Setup(mgr, c.ParallelRestores)
+	parallel, err := c.parallel()
+	if err != nil {
+		return err
+	}
+	backups := &snapshot.Reconciler{
+		Client: direct, Exec: quiesce.Execer{Config: kube, Client: clientset}, Snapshotter: csi.Snapshotter{Client: direct, Held: held},
+		Records: records, Events: recorder, Transport: transport, Image: c.Image, Now: time.Now, Parallel: parallel,
+	}
+	if err := backups.Setup(mgr); err != nil {
+		return err
+	}
+	// A restore, for which somebody waits, does not share the night's limit.
+	own, err := client.NewWithWatch(c.limited(kube), client.Options{Scheme: mgr.GetScheme()})
+	if err != nil {
+		return err
+	}
+	records.Client = own
+	restores := &restore.Reconciler{Client: own, Records: records, Events: recorder, Transport: transport, Image: c.Image, Outside: c.IsolationOutside, Nameservers: nameservers("/etc/resolv.conf"), Now: time.Now}
+	if err := restores.Setup(mgr, c.ParallelRestores); err != nil {
+		return err
+	}
+	schedules := &schedule.Reconciler{Client: direct, Events: recorder, Now: time.Now}
+	return schedules.Setup(mgr)
 }
 
 // nameservers reads whom the controller, and thus any pod, asks for names. Without
@@ -190,20 +255,4 @@ func nameservers(file string) []string {
 		}
 	}
 	return found
-}
-
-// ownObjectsOnly keeps the watches small: of the cluster's pods and snapshots
-// only those that the controller made.
-func ownObjectsOnly() cache.Options {
-	ours := func(label string) labels.Selector {
-		exists, err := labels.NewRequirement(label, selection.Exists, nil)
-		if err != nil {
-			panic(err) // the label is a constant
-		}
-		return labels.NewSelector().Add(*exists)
-	}
-	return cache.Options{ByObject: map[client.Object]cache.ByObject{
-		&corev1.Pod{}:            {Label: ours(api.BackupUIDLabel)},
-		&snapv1.VolumeSnapshot{}: {Label: ours(api.BackupUIDLabel)},
-	}}
 }

@@ -21,6 +21,9 @@ import (
 // the thaw, old news cost stall.
 type Snapshotter struct {
 	Client client.WithWatch
+	// Held asks what is asked while writes are held; it must not wait for a limiter
+	// that others use. Default: Client.
+	Held client.Client
 }
 
 // target is one volume to cut.
@@ -62,7 +65,7 @@ func newSnapshot(b *api.Backup, node cht.Node, class string) *snapv1.VolumeSnaps
 	return &snapv1.VolumeSnapshot{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: b.Namespace,
-			Name:      fmt.Sprintf("%s-%.8s-%d-%s", b.Name, b.UID, b.Status.Attempt, node.Service),
+			Name:      snapshotName(b.Name, b.UID, b.Status.Attempt, node.Service),
 			Labels: map[string]string{
 				api.BackupUIDLabel: string(b.UID), api.AttemptLabel: fmt.Sprint(b.Status.Attempt), api.NodeLabel: node.Service,
 			},
@@ -81,11 +84,15 @@ func newSnapshot(b *api.Backup, node cht.Node, class string) *snapv1.VolumeSnaps
 func (s Snapshotter) cut(ctx context.Context, events <-chan watch.Event, targets []target) ([]api.VolumeStatus, error) {
 	// A name taken is an error, even by a snapshot of ours: it would be of an earlier
 	// cut, and a set is cut whole.
+	held := s.Held
+	if held == nil {
+		held = s.Client
+	}
 	errs := make([]error, len(targets))
 	var created sync.WaitGroup
 	for i, t := range targets {
 		created.Go(func() {
-			if err := s.Client.Create(ctx, t.snapshot); err != nil {
+			if err := held.Create(ctx, t.snapshot); err != nil {
 				errs[i] = reason.Failed(api.ReasonSnapshotFailed, "%s: create VolumeSnapshot %s/%s: %w", t.node, t.snapshot.Namespace, t.snapshot.Name, err)
 			}
 		})
@@ -138,9 +145,6 @@ func causeOr(ctx context.Context, err error) error {
 	}
 	return err
 }
-
-// contentName is how the snapshot controller names the content of a snapshot.
-func contentName(s *snapv1.VolumeSnapshot) string { return "snapcontent-" + string(s.UID) }
 
 // classes lists the snapshot classes of the cluster.
 func (s Snapshotter) classes(ctx context.Context) ([]snapv1.VolumeSnapshotClass, error) {

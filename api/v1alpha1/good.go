@@ -1,0 +1,19 @@
+package v1alpha1
+
+import (
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Good tells whether a restore may rely on the backup: it is complete, and no
+// verification has found it wrong since.
+func (b *Backup) Good() bool {
+	return b.Status.Phase == PhaseCompleted && b.Status.CutTime != nil &&
+		meta.IsStatusConditionTrue(b.Status.Conditions, ConditionReady) && !meta.IsStatusConditionFalse(b.Status.Conditions, ConditionVerified)
+}
+
+// Proven tells whether a restore of the backup was verified, and none found it
+// wrong since.
+func (b *Backup) Proven() bool {
+	return b.Good() && b.Status.Verified != nil && meta.IsStatusConditionPresentAndEqual(b.Status.Conditions, ConditionVerified, metav1.ConditionTrue)
+}

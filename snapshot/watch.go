@@ -1,0 +1,153 @@
+package snapshot
+
+import (
+	"context"
+	"time"
+
+	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+)
+
+// longestPause bounds the pause after an error: a backup whose turn had come shall
+// not lose a quarter of an hour to an API server that was away for a moment.
+const longestPause = 30 * time.Second
+
+// Setup registers the reconciler. The line bounds how many backups run; there are as
+// many workers again for what takes a moment.
+func (r *Reconciler) Setup(mgr ctrl.Manager) error {
+	woken := source.Func(func(_ context.Context, work workqueue.TypedRateLimitingInterface[ctrl.Request]) error {
+		r.work = func(key types.NamespacedName) { work.Add(ctrl.Request{NamespacedName: key}) }
+		return nil
+	})
+	return ctrl.NewControllerManagedBy(mgr).For(&api.Backup{}, builder.WithPredicates(toBeWorkedOn())).
+		Owns(&corev1.Pod{}, builder.OnlyMetadata, builder.WithPredicates(gone())).
+		Owns(&snapv1.VolumeSnapshot{}, builder.WithPredicates(storageSpoke())).
+		WatchesRawSource(woken).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 2 * r.limits().Cluster,
+			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[ctrl.Request](10*time.Millisecond, longestPause)}).
+		Complete(r)
+}
+
+// toBeWorkedOn passes over the Backups that have ended, of which there are many, and
+// the statuses that this controller has written itself.
+func toBeWorkedOn() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(e event.CreateEvent) bool {
+			b, ok := e.Object.(*api.Backup)
+			return !ok || b.DeletionTimestamp != nil || !Ended(b.Status.Phase)
+		},
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			was, is := e.ObjectOld, e.ObjectNew
+			return was.GetUID() != is.GetUID() || was.GetGeneration() != is.GetGeneration() ||
+				!was.GetDeletionTimestamp().Equal(is.GetDeletionTimestamp()) ||
+				!equality.Semantic.DeepEqual(was.GetAnnotations(), is.GetAnnotations()) || !equality.Semantic.DeepEqual(was.GetLabels(), is.GetLabels())
+		},
+	}
+}
+
+// gone passes what waits for the end of an object.
+func gone() predicate.Predicate {
+	no := func(event.CreateEvent) bool { return false }
+	return predicate.Funcs{CreateFunc: no, UpdateFunc: func(event.UpdateEvent) bool { return false }}
+}
+
+// storageSpoke passes a snapshot that became ready, failed, or is gone.
+func storageSpoke() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false }, // each Backup is looked at when the controller starts
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			was, ok := e.ObjectOld.(*snapv1.VolumeSnapshot)
+			is, too := e.ObjectNew.(*snapv1.VolumeSnapshot)
+			return !ok || !too || said(was) != said(is)
+		},
+	}
+}
+
+func said(s *snapv1.VolumeSnapshot) (word struct{ ready, failed bool }) {
+	if s.Status != nil {
+		word.ready = s.Status.ReadyToUse != nil && *s.Status.ReadyToUse
+		word.failed = s.Status.Error != nil
+	}
+	return word
+}
+
+// CacheOptions keep the watches small: of the cluster's pods and snapshots only those
+// that the controller made, and of all objects only what the watches look at. What
+// decides is read from the API server. There may be tens of thousands: every backup
+// that is kept, and every volume of it.
+func CacheOptions() cache.Options {
+	exists, err := labels.NewRequirement(api.BackupUIDLabel, selection.Exists, nil)
+	if err != nil {
+		panic(err) // the label is a constant
+	}
+	ours := labels.NewSelector().Add(*exists)
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Pod{}:            {Label: ours},
+			&snapv1.VolumeSnapshot{}: {Label: ours, Transform: slimSnapshot},
+			&api.Backup{}:            {Transform: slimBackup},
+			&api.Restore{}:           {Transform: slimRestore},
+		},
+	}
+}
+
+func slimMeta(o metav1.Object) {
+	o.SetManagedFields(nil)
+	if a := o.GetAnnotations(); a["kubectl.kubernetes.io/last-applied-configuration"] != "" {
+		delete(a, "kubectl.kubernetes.io/last-applied-configuration")
+	}
+}
+
+// slimBackup keeps metadata, spec, and of the status the phase.
+func slimBackup(o any) (any, error) {
+	if b, ok := o.(*api.Backup); ok {
+		slimMeta(b)
+		b.Status = api.BackupStatus{Phase: b.Status.Phase}
+	}
+	return o, nil
+}
+
+// slimRestore does so with a Restore.
+func slimRestore(o any) (any, error) {
+	if r, ok := o.(*api.Restore); ok {
+		slimMeta(r)
+		r.Status = api.RestoreStatus{Phase: r.Status.Phase}
+	}
+	return o, nil
+}
+
+// slimSnapshot keeps whose a snapshot is and what the storage said.
+func slimSnapshot(o any) (any, error) {
+	s, ok := o.(*snapv1.VolumeSnapshot)
+	if !ok {
+		return o, nil
+	}
+	slim := &snapv1.VolumeSnapshot{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name, UID: s.UID, ResourceVersion: s.ResourceVersion,
+		DeletionTimestamp: s.DeletionTimestamp, OwnerReferences: s.OwnerReferences}}
+	word, yes := said(s), true
+	slim.Status = &snapv1.VolumeSnapshotStatus{}
+	if word.ready {
+		slim.Status.ReadyToUse = &yes
+	}
+	if word.failed {
+		slim.Status.Error = &snapv1.VolumeSnapshotError{}
+	}
+	return slim, nil
+}
