@@ -84,8 +84,7 @@ func (p Policy) removals(runs []Run, zone *time.Location) []int {
 		for i, run := range runs {
 			key := rule.key(momentOf(run.Time, zone))
 			if len(holders) > 0 && key == latest {
-				stays(holders[len(holders)-1], i)
-				holders[len(holders)-1] = i
+				holders[len(holders)-1] = i // the run before stayed as the newest good one
 			} else {
 				holders = append(holders, i)
 			}
