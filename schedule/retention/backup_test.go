@@ -74,9 +74,9 @@ func TestKnown(t *testing.T) {
 	elsewhere.Spec.Source.Namespace = "other"
 	known := Known("nightly", []api.Backup{backup("a", "1", "nightly"), backup("b", "2", ""), backup("c", "3", "hourly"), backup("d", "4", "nightly"), backup("e", "5", "nightly")}, []api.Restore{
 		restore("new", "a", "", ""), restore("planned", "b", "2", api.PhasePlanned), restore("ended", "d", "", api.PhaseCompleted), restore("failed", "d", "", api.PhaseFailed),
-		restore("expired", "d", "", api.PhaseExpired), restore("of its predecessor", "e", "0", api.PhaseVolumes), elsewhere,
+		restore("expired", "d", "", api.PhaseExpired), restore("another", "e", "5", api.PhaseVolumes), elsewhere,
 	})
-	want := []Backup{{Name: "a", InUse: "restore clone/new"}, {Name: "b", InUse: "restore clone/planned", Foreign: "manual"}, {Name: "c", Foreign: "of schedule hourly"}, {Name: "d"}, {Name: "e"}}
+	want := []Backup{{Name: "a", InUse: "restore clone/new"}, {Name: "b", InUse: "restore clone/planned", Foreign: "manual"}, {Name: "c", Foreign: "of schedule hourly"}, {Name: "d"}, {Name: "e", InUse: "restore clone/another"}}
 	if !slices.Equal(known, want) {
 		t.Errorf("got %+v\nwant %+v", known, want)
 	}

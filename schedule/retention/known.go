@@ -8,11 +8,10 @@ import (
 // whosever they are, and of the restores there are, in whatever namespace.
 func Known(schedule string, backups []api.Backup, restores []api.Restore) []Backup {
 	type key struct{ namespace, name string }
-	needed := map[key][]*api.Restore{}
+	needed := map[key]*api.Restore{}
 	for i := range restores {
 		if r := &restores[i]; underWay(r) {
-			source := key{r.Spec.Source.Namespace, r.Spec.Source.Name}
-			needed[source] = append(needed[source], r)
+			needed[key{r.Spec.Source.Namespace, r.Spec.Source.Name}] = r
 		}
 	}
 	var known []Backup
@@ -26,11 +25,9 @@ func Known(schedule string, backups []api.Backup, restores []api.Restore) []Back
 		default:
 			is.Foreign = "of schedule " + of
 		}
-		for _, r := range needed[key{b.Namespace, b.Name}] {
-			if uid := r.Spec.Source.UID; uid == "" || uid == b.UID {
-				is.InUse = "restore " + r.Namespace + "/" + r.Name
-				break
-			}
+		// Whatever UID the restore names: rather kept too long.
+		if r := needed[key{b.Namespace, b.Name}]; r != nil {
+			is.InUse = "restore " + r.Namespace + "/" + r.Name
 		}
 		known = append(known, is)
 	}
@@ -40,7 +37,7 @@ func Known(schedule string, backups []api.Backup, restores []api.Restore) []Back
 // underWay tells whether a restore may still read its backup.
 func underWay(r *api.Restore) bool {
 	switch r.Status.Phase {
-	case api.PhaseCompleted, api.PhaseFailed, api.PhaseExpiring, api.PhaseExpired:
+	case api.PhaseCompleted, api.PhaseFailed, api.PhaseExpired:
 		return false
 	default:
 		return true

@@ -21,6 +21,8 @@ type Run struct {
 	// Kept counts the backups there are once it is taken and before the plan that
 	// follows removes any: what the storage must hold.
 	Kept int
+	// Left counts what the plan leaves.
+	Left int
 }
 
 // Simulate takes a backup at each instant that next gives after start, up to and with
@@ -38,22 +40,22 @@ func Simulate(p Policy, zone *time.Location, next func(time.Time) time.Time, sta
 		return s
 	}
 	gone := p.removals(s.Runs, zone)
-	change := make([]int, len(s.Runs)+2)
-	for i, at := range gone {
-		change[i]++
-		change[at+1]--
+	removed := make([]int, len(s.Runs)+1)
+	for _, at := range gone {
+		removed[at]++
 	}
 	kept := 0
 	var left []Backup
 	for i := range s.Runs {
-		kept += change[i]
-		s.Runs[i].Kept = kept
+		kept++
+		s.Runs[i].Kept, s.Runs[i].Left = kept, kept-removed[i]
 		if kept > s.Most {
 			s.Most, s.MostAt = kept, s.Runs[i].Time
 		}
 		if gone[i] == len(s.Runs) {
 			left = append(left, Backup{Name: "run-" + strconv.Itoa(i+1), Time: s.Runs[i].Time, State: Good})
 		}
+		kept = s.Runs[i].Left
 	}
 	s.Left = Plan(p, zone, s.Runs[len(s.Runs)-1].Time, left)
 	return s
@@ -82,8 +84,7 @@ func (p Policy) removals(runs []Run, zone *time.Location) []int {
 		for i, run := range runs {
 			key := rule.key(momentOf(run.Time, zone))
 			if len(holders) > 0 && key == latest {
-				stays(holders[len(holders)-1], i)
-				holders[len(holders)-1] = i
+				holders[len(holders)-1] = i // the run before stayed as the newest good one
 			} else {
 				holders = append(holders, i)
 			}

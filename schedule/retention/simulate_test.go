@@ -32,6 +32,9 @@ func TestSimulateIsAPlanAfterEachBackup(t *testing.T) {
 			}
 			most = max(most, len(there))
 			there = keptOf(Plan(policy, zone, at, there))
+			if s.Runs[i].Left != len(there) {
+				t.Fatalf("seed %d round %d: policy %+v zone %s, run %d at %s leaves %d, the simulation says %+v", seed, round, policy, zone, i, at, len(there), s.Runs[i])
+			}
 		}
 		var left []time.Time
 		for _, d := range s.Left {

@@ -53,7 +53,7 @@ func TestRetentionExplain(t *testing.T) {
 	want := `Schedule:  medic/nightly  30 2 * * *  Africa/Nairobi
 Policy:    daily 2; failed: at most 10, within 30d
 
-BACKUP   TIME                         STATE              WHY
+BACKUP   TIME                         STATE     PLAN     WHY
 night-0  Sun 2026-03-01 02:30:00 EAT  good      keep     newest good, daily 2026-03-01
 night-1  Sat 2026-02-28 02:30:00 EAT  good      keep     daily 2026-02-28
 night-2  Fri 2026-02-27 02:30:00 EAT  good      remove   older than what the rules keep
@@ -142,6 +142,13 @@ Simulated: 142 backups in 2m10d from 2026-03-01 on, all good
 	}
 	w.mustRun(t, exit.Usage, []string{`--simulate "2w"`, "such as 400d"}, "retention", "explain", "--simulate", "2w")
 	w.mustRun(t, exit.Usage, []string{"more than 1000000 backups", "shorter"}, "retention", "explain", "--simulate", "3000y")
+	w = newWorld(t, interceptor.Funcs{}, nightlySchedule(func(s *api.BackupSchedule) { s.Spec.Schedule = "30 2 10 */2 *" }))
+	w.mustRun(t, exit.Good, nil, "retention", "explain", "--keep-last", "2", "--simulate", "1y")
+	for _, says := range []string{"2026-11   .........1....................      1        3\n", "2026-08   ...............................     0        2\n"} {
+		if !strings.Contains(w.out.String(), says) {
+			t.Errorf("a schedule of every other month does not say %q:\n%s", says, w.out)
+		}
+	}
 }
 
 func TestRetentionExplainWhich(t *testing.T) {

@@ -44,7 +44,7 @@ func (x Explanation) Lines() []string {
 }
 
 func (x Explanation) table() []string {
-	rows := [][]string{{"BACKUP", "TIME", "STATE", "", "WHY"}}
+	rows := [][]string{{"BACKUP", "TIME", "STATE", "PLAN", "WHY"}}
 	count := map[string]int{}
 	for _, d := range x.Plan {
 		count[keepOrRemove(d)]++
@@ -105,10 +105,10 @@ func (x Explanation) months() []month {
 	for _, d := range s.Left {
 		left[d.Time.In(x.Zone).Format(time.DateOnly)]++
 	}
-	most := map[string]int{}
+	most, after := map[string]int{}, map[string]int{}
 	for _, run := range s.Runs {
 		key := run.Time.In(x.Zone).Format("2006-01")
-		most[key] = max(most[key], run.Kept)
+		most[key], after[key] = max(most[key], run.Kept), run.Left
 	}
 	// Days are counted in UTC, where each has 24 hours; they stand for the zone's.
 	day := func(t time.Time) time.Time {
@@ -117,8 +117,13 @@ func (x Explanation) months() []month {
 	}
 	begin, end := day(x.Now), day(x.Span.After(x.Now, x.Zone))
 	var all []month
+	carried := 0 // from month to month, where none is taken
 	for first := time.Date(begin.Year(), begin.Month(), 1, 0, 0, 0, 0, time.UTC); !first.After(end); first = first.AddDate(0, 1, 0) {
-		m := month{Month: first.Format("2006-01"), Most: most[first.Format("2006-01")]}
+		m := month{Month: first.Format("2006-01")}
+		m.Most = max(most[m.Month], carried)
+		if n, runs := after[m.Month]; runs {
+			carried = n
+		}
 		var marks strings.Builder
 		for d := first; d.Month() == first.Month(); d = d.AddDate(0, 0, 1) {
 			n := left[d.Format(time.DateOnly)]
