@@ -143,7 +143,7 @@ func (w *world) mustReconcile(name string) *api.BackupSchedule {
 func (w *world) schedule(name string) *api.BackupSchedule {
 	w.t.Helper()
 	s := &api.BackupSchedule{}
-	if err := w.WithWatch.Get(w.t.Context(), keyOf(name), s); err != nil {
+	if err := w.Get(w.t.Context(), keyOf(name), s); err != nil {
 		w.t.Fatal(err)
 	}
 	return s
@@ -153,7 +153,7 @@ func (w *world) schedule(name string) *api.BackupSchedule {
 func (w *world) end(name string, good bool) {
 	w.t.Helper()
 	b := &api.Backup{}
-	if err := w.WithWatch.Get(w.t.Context(), keyOf(name), b); err != nil {
+	if err := w.Get(w.t.Context(), keyOf(name), b); err != nil {
 		w.t.Fatal(err)
 	}
 	now := metav1.NewMicroTime(w.now)
@@ -174,7 +174,7 @@ func (w *world) end(name string, good bool) {
 func (w *world) backups() []string {
 	w.t.Helper()
 	var list api.BackupList
-	if err := w.WithWatch.List(w.t.Context(), &list); err != nil {
+	if err := w.List(w.t.Context(), &list); err != nil {
 		w.t.Fatal(err)
 	}
 	var names []string
