@@ -12,6 +12,7 @@ import (
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/cht"
+	"github.com/medic/cht-backup/snapshot/metrics"
 	"github.com/medic/cht-backup/snapshot/quiesce"
 	"github.com/medic/cht-backup/snapshot/reason"
 )
@@ -86,6 +87,11 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup, instance *found
 		b.Status.Consistency = api.CrashConsistent
 	}
 	b.Status.Volumes = volumes
+	for i := range volumes { // now, since who deletes a snapshot by hand does not wait until it is ready
+		if err := r.Snapshotter.Mark(ctx, b, &volumes[i]); err != nil {
+			log.FromContext(ctx).Info("a snapshot is not marked yet; it will be once it is ready", "snapshot", volumes[i].Snapshot, "error", err.Error())
+		}
+	}
 
 	// 5. Look again, and write down what a restore needs.
 	after, _, err := couch.survey(ctx)
@@ -108,6 +114,7 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup, instance *found
 		return 0, reason.Failed(api.ReasonRecordFailed, "%w", err)
 	}
 	b.Status.Databases = int32(len(before.ShardMaps)) //nolint:gosec // far below
+	b.Status.Documents, b.Status.DataBytes = amount(infos)
 	if err := r.enter(ctx, b, api.PhaseFinishing, "the CHT runs on; waiting until the storage has the snapshots ready"); err != nil {
 		return 0, err
 	}
@@ -123,6 +130,7 @@ func (r *Reconciler) noteStall(b *api.Backup, h hold, t quiesce.Times) {
 	stall := int64(0)
 	if h.mode != api.QuiesceNone {
 		stall = t.Released.Sub(t.Start).Milliseconds()
+		metrics.Stalled(t.Released.Sub(t.Start))
 	}
 	b.Status.StallMilliseconds = &stall
 }
@@ -175,7 +183,7 @@ func (r *Reconciler) finish(ctx context.Context, b *api.Backup) (again time.Dura
 			if !v.Ready {
 				continue
 			}
-			if err := r.Snapshotter.Keep(ctx, v); err != nil {
+			if err := r.Snapshotter.Keep(ctx, b, v); err != nil {
 				v.Ready = false
 				return 0, err
 			}

@@ -141,11 +141,11 @@ func ready(b *api.Backup) metav1.Condition {
 
 // fakeSnapshotter cuts as it is told.
 type fakeSnapshotter struct {
-	prepareErr, cutErr, refreshErr error
+	prepareErr, cutErr, refreshErr, markErr, keepErr error
 	// failFirst is how many cuts fail with cutErr; 0 means all.
-	failFirst                            int
-	neverReady                           bool
-	prepared, cuts, done, discards, kept int
+	failFirst                                    int
+	neverReady                                   bool
+	prepared, cuts, done, discards, marked, kept int
 	// stuck is how many discards find one snapshot still there.
 	stuck int
 }
@@ -175,7 +175,15 @@ func (f *fakeSnapshotter) Refresh(_ context.Context, v *api.VolumeStatus) error 
 	return f.refreshErr
 }
 
-func (f *fakeSnapshotter) Keep(context.Context, *api.VolumeStatus) error { f.kept++; return nil }
+func (f *fakeSnapshotter) Mark(context.Context, *api.Backup, *api.VolumeStatus) error {
+	f.marked++
+	return f.markErr
+}
+
+func (f *fakeSnapshotter) Keep(context.Context, *api.Backup, *api.VolumeStatus) error {
+	f.kept++
+	return f.keepErr
+}
 
 func (f *fakeSnapshotter) Discard(context.Context, *api.Backup) (int, error) {
 	f.discards++
@@ -218,7 +226,7 @@ func (f *fakeCouch) RoundTrip(r *http.Request) (*http.Response, error) {
 		answer = map[string]any{"rows": []any{map[string]any{"id": "medic", "doc": map[string]any{"_id": "medic", "shard_suffix": []int{46},
 			"by_node": map[string]any{f.name: []string{"0-f"}}, "by_range": map[string]any{"0-f": []string{f.name}}}}}}
 	case path == "/_dbs_info":
-		answer = []any{map[string]any{"key": "medic", "info": map[string]any{"doc_count": 7, "doc_del_count": 1}}}
+		answer = []any{map[string]any{"key": "medic", "info": map[string]any{"doc_count": 7, "doc_del_count": 1, "sizes": map[string]any{"file": 98_765, "external": 5, "active": 6}}}}
 	}
 	text, err := json.Marshal(answer)
 	if err != nil {

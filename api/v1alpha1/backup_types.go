@@ -122,6 +122,13 @@ type BackupStatus struct {
 	Nodes int32 `json:"nodes,omitempty"`
 	// Databases is the number of databases recorded.
 	Databases int32 `json:"databases,omitempty"`
+	// Documents is the number of documents of all databases just before the cut,
+	// deleted ones left out.
+	Documents *int64 `json:"documents,omitempty"`
+	// DataBytes is the size of the files of all shards of all databases just before
+	// the cut, views left out, as CouchDB tells it (sizes.file). A compaction makes
+	// it smaller.
+	DataBytes *int64 `json:"dataBytes,omitempty"`
 	// Volumes are the cuts, one for each CouchDB node.
 	// +listType=map
 	// +listMapKey=node

@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"k8s.io/apimachinery/pkg/types"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -12,6 +14,21 @@ type Drill struct {
 	// a look. Default: it is removed at once.
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('720h')",message="keepFailed must lie between 1m and 720h"
 	KeepFailed *metav1.Duration `json:"keepFailed,omitempty"`
+}
+
+// DrillStatus is what a drill did beside the verification.
+type DrillStatus struct {
+	// Scratch is the namespace that the backup is restored into.
+	Scratch string `json:"scratch,omitempty"`
+	// ScratchUID is the UID of the Restore in it, once that was made.
+	ScratchUID types.UID `json:"scratchUID,omitempty"`
+	// RestoreMilliseconds is the measured time to recovery: from the begin of the
+	// restore in the scratch namespace to the end of its verification. 0 unless that
+	// was good.
+	RestoreMilliseconds int64 `json:"restoreMilliseconds,omitempty"`
+	// KeptUntil is when the scratch namespace of a drill that failed is removed, where
+	// keepFailed asked for it.
+	KeptUntil *metav1.Time `json:"keptUntil,omitempty"`
 }
 
 // ScheduledDrill makes drills by a clock.

@@ -190,9 +190,11 @@ type RestoreStatus struct {
 	SafetyBackup string `json:"safetyBackup,omitempty"`
 	// Database is how far the restore of one database is.
 	Database *DatabaseStatus `json:"database,omitempty"`
+	// Drill is what a drill did.
+	Drill *DrillStatus `json:"drill,omitempty"`
 	// ExpirationTime is when a clone with a timeToLive is removed.
 	ExpirationTime *metav1.Time `json:"expirationTime,omitempty"`
-	// PendingReason and PendingMessage keep the outcome while RollingBack.
+	// PendingReason and PendingMessage keep the outcome while RollingBack or TearingDown.
 	PendingReason  string `json:"pendingReason,omitempty"`
 	PendingMessage string `json:"pendingMessage,omitempty"`
 	// Volumes are the claims made, one for each CouchDB node.

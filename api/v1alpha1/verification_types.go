@@ -11,8 +11,8 @@ type VerificationLevel string
 
 // The levels, each with all of those before it.
 const (
-	// VerifyQuick: every shard on the node that its map names, the counts of every
-	// database through every node.
+	// VerifyQuick: every shard on the node that its map names, the counts and the
+	// latest change of every database through every node.
 	VerifyQuick VerificationLevel = "Quick"
 	// VerifySample: the revisions of a random sample of documents.
 	VerifySample VerificationLevel = "Sample"
@@ -87,12 +87,20 @@ type VerifiedBy struct {
 	Level VerificationLevel `json:"level"`
 	// Time it ended.
 	Time metav1.MicroTime `json:"time"`
-	// Restore that was verified, as NAMESPACE/NAME.
+	// Restore that was verified, as NAMESPACE/NAME; of a drill, the drill.
 	Restore string `json:"restore"`
 	// RestoreMilliseconds is the time from the restore's begin to the end of its
 	// verification.
 	RestoreMilliseconds int64 `json:"restoreMilliseconds"`
-	// Documents counted, and those streamed in a Full verification.
+	// Databases compared, and shards found on their nodes.
+	Databases int32 `json:"databases,omitempty"`
+	Shards    int32 `json:"shards,omitempty"`
+	// Documents counted, those of the backup's sample found again, and those streamed
+	// in a Full verification.
 	Documents int64 `json:"documents"`
+	Sampled   int64 `json:"sampled,omitempty"`
 	Streamed  int64 `json:"streamed,omitempty"`
+	// Attachments read, and views that answered.
+	Attachments int64 `json:"attachments,omitempty"`
+	Views       int32 `json:"views,omitempty"`
 }

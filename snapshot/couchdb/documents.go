@@ -23,6 +23,17 @@ type Info struct {
 	PurgeSeq  string
 	// Created tells a database from another of its name.
 	Created string
+	// FileBytes is the size of the files of all shards, views left out.
+	FileBytes int64
+}
+
+// Sequence is the number that UpdateSeq begins with: the changes of all shards
+// together. It never falls; a file that went back to an earlier state has a lesser
+// one, even where no document was added or deleted since.
+func (i Info) Sequence() (int64, bool) {
+	head, _, _ := strings.Cut(i.UpdateSeq, "-")
+	n, err := strconv.ParseInt(head, 10, 64)
+	return n, err == nil
 }
 
 // Infos asks for several databases at once, as Counts does.
@@ -38,6 +49,9 @@ func (c *Client) Infos(ctx context.Context, databases []string) (map[string]Info
 				UpdateSeq   json.RawMessage `json:"update_seq"` // a number in old versions
 				Created     string          `json:"instance_start_time"`
 				PurgeSeq    json.RawMessage `json:"purge_seq"` // a number in old versions
+				Sizes       struct {
+					File int64 `json:"file"`
+				} `json:"sizes"`
 			}
 		}
 		if err := c.do(ctx, http.MethodPost, "/_dbs_info", map[string]any{"keys": keys}, &items); err != nil {
@@ -47,7 +61,8 @@ func (c *Client) Infos(ctx context.Context, databases []string) (map[string]Info
 			switch {
 			case item.Info != nil:
 				infos[item.Key] = Info{Counts: Counts{Documents: item.Info.DocCount, Deleted: item.Info.DocDelCount},
-					UpdateSeq: strings.Trim(string(item.Info.UpdateSeq), `"`), PurgeSeq: purges(item.Info.PurgeSeq), Created: item.Info.Created}
+					UpdateSeq: strings.Trim(string(item.Info.UpdateSeq), `"`), PurgeSeq: purges(item.Info.PurgeSeq), Created: item.Info.Created,
+					FileBytes: item.Info.Sizes.File}
 			case item.Error != "not_found":
 				return nil, fmt.Errorf("look at database %s: %s", item.Key, item.Error)
 			}

@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -94,6 +95,33 @@ var documentStatements = []statement{
 		c.want(201, 0, "POST", "/"+db+"/_bulk_docs", `{"new_edits":false,"docs":[{"_id":"r","_rev":"7-00000000000000000000000000000abc","_revisions":{"start":7,"ids":["00000000000000000000000000000abc"]}}]}`)
 		if r := field(c.want(200, 0, "GET", "/"+db+"/r", nil), "_rev"); r != "7-00000000000000000000000000000abc" {
 			c.t.Errorf("replicated revision is %s", r)
+		}
+	}},
+	{"sizes.file is that of all shards' files, the same through every node, and grows by what is written", func(_ *testing.T, c *cluster) {
+		db := c.database("sizes")
+		size := func(n int) (file int64) {
+			var rows []struct {
+				Info struct {
+					Sizes struct{ File, Active, External int64 }
+				}
+			}
+			if err := json.Unmarshal([]byte(c.want(200, n, "POST", "/_dbs_info", map[string]any{"keys": []string{db}})), &rows); err != nil {
+				c.t.Fatal(err)
+			}
+			if s := rows[0].Info.Sizes; s.File < s.Active || s.Active < 0 || s.External < 0 {
+				c.t.Errorf("sizes %+v", s)
+			}
+			return rows[0].Info.Sizes.File
+		}
+		before := size(0)
+		// Of random bytes: the real one compresses.
+		noise := make([]byte, 1<<20)
+		_, _ = rand.Read(noise) // never fails
+		c.want(201, 0, "PUT", "/"+db+"/a/noise.bin", string(noise), "Content-Type", "application/octet-stream")
+		for n := range c.urls {
+			if after := size(n); after < before+1<<20 || after > before+2<<20 {
+				c.t.Errorf("through node %d: %d bytes became %d by 1 MiB", n, before, after)
+			}
 		}
 	}},
 	{"§6 attachments, inline and by themselves, come back whole", func(_ *testing.T, c *cluster) {

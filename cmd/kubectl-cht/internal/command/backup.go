@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -24,11 +25,16 @@ const maxName = 200
 const spare = 15 * time.Minute
 
 type backupFlags struct {
+	specFlags
+	waiting
+}
+
+// specFlags say how backups are taken: one, or those of a schedule.
+type specFlags struct {
 	quiesce, onUnavailable, class string
 	maxStall, readyTimeout        time.Duration
 	attempts                      int32
 	allowed                       []string
-	waiting
 }
 
 func backupCommand(env *Env) *cobra.Command {
@@ -58,7 +64,12 @@ point in time; reads and clients wait, and nothing fails.
 			return env.backup(cmd.Context(), name, f)
 		},
 	}
-	flags := cmd.Flags()
+	f.specFlags.add(cmd.Flags())
+	f.waiting.add(cmd.Flags(), 0, fmt.Sprintf(" (default --ready-timeout and %s more)", spare))
+	return cmd
+}
+
+func (f *specFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.quiesce, "quiesce", "Auto", "How writes are held back: "+strings.Join(quiesceModes, ", "))
 	flags.DurationVar(&f.maxStall, "max-stall", 10*time.Second, "How long writes may be held back, 500ms to 60s")
 	flags.StringVar(&f.class, "snapshot-class", "", "VolumeSnapshotClass to cut with (default: the default class of the volumes' driver)")
@@ -66,8 +77,6 @@ point in time; reads and clients wait, and nothing fails.
 	flags.StringVar(&f.onUnavailable, "on-unavailable", "Fail", "What to do when writes cannot be held back: "+strings.Join(onUnavailable, ", ")+" (to a CrashConsistent backup)")
 	flags.DurationVar(&f.readyTimeout, "ready-timeout", 2*time.Hour, "How long the storage may take to make the snapshots ready, 1s to 72h")
 	flags.StringSliceVar(&f.allowed, "allow-namespace", nil, "Namespaces the backup may be restored into besides its own")
-	f.add(flags, 0, fmt.Sprintf(" (default --ready-timeout and %s more)", spare))
-	return cmd
 }
 
 var (
@@ -76,58 +85,63 @@ var (
 )
 
 // backupFor makes the object, or says which input is wrong.
-func backupFor(namespace, name string, f *backupFlags) (*api.Backup, error) {
+func backupFor(namespace, name string, f *specFlags) (*api.Backup, error) {
 	if err := checkName("backup", name); err != nil {
 		return nil, err
 	}
-	quiesce, err := oneOf("--quiesce", f.quiesce, quiesceModes)
+	spec, err := f.spec()
 	if err != nil {
 		return nil, err
+	}
+	return &api.Backup{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: spec}, nil
+}
+
+func (f *specFlags) spec() (spec api.BackupSpec, err error) {
+	quiesce, err := oneOf("--quiesce", f.quiesce, quiesceModes)
+	if err != nil {
+		return spec, err
 	}
 	unavailable, err := oneOf("--on-unavailable", f.onUnavailable, onUnavailable)
 	if err != nil {
-		return nil, err
+		return spec, err
 	}
 	if err := between("--max-stall", f.maxStall, 500*time.Millisecond, time.Minute); err != nil {
-		return nil, err
+		return spec, err
 	}
 	if err := between("--ready-timeout", f.readyTimeout, time.Second, 72*time.Hour); err != nil {
-		return nil, err
+		return spec, err
 	}
 	if f.attempts < 1 || f.attempts > 10 {
-		return nil, exit.Errorf(exit.Usage, "--attempts %d is out of range; give 1 to 10", f.attempts)
+		return spec, exit.Errorf(exit.Usage, "--attempts %d is out of range; give 1 to 10", f.attempts)
 	}
 	for _, n := range f.allowed {
 		if n == "*" {
 			continue
 		}
 		if err := checkNamespace("--allow-namespace", n); err != nil {
-			return nil, err
+			return spec, err
 		}
 	}
-	b := &api.Backup{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
-		Spec: api.BackupSpec{Quiesce: api.Quiesce(quiesce), MaxStall: metav1.Duration{Duration: f.maxStall}, OnUnavailable: unavailable,
-			Attempts: f.attempts, ReadyTimeout: metav1.Duration{Duration: f.readyTimeout}, AllowedNamespaces: f.allowed},
-	}
+	spec = api.BackupSpec{Quiesce: api.Quiesce(quiesce), MaxStall: metav1.Duration{Duration: f.maxStall}, OnUnavailable: unavailable,
+		Attempts: f.attempts, ReadyTimeout: metav1.Duration{Duration: f.readyTimeout}, AllowedNamespaces: f.allowed}
 	if f.class != "" {
-		b.Spec.VolumeSnapshotClassName = &f.class
+		spec.VolumeSnapshotClassName = &f.class
 	}
-	return b, nil
+	return spec, nil
 }
 
 func (e *Env) backup(ctx context.Context, name string, f *backupFlags) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	if _, err := backupFor("", name, f); err != nil {
+	if _, err := backupFor("", name, &f.specFlags); err != nil {
 		return err // bad input is told without a cluster
 	}
 	c, namespace, err := e.open()
 	if err != nil {
 		return err
 	}
-	b, err := backupFor(namespace, name, f)
+	b, err := backupFor(namespace, name, &f.specFlags)
 	if err != nil {
 		return err
 	}

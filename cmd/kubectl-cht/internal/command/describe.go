@@ -20,10 +20,11 @@ import (
 func describeCommand(env *Env) *cobra.Command {
 	var output format
 	cmd := &cobra.Command{
-		Use:   "describe [backup|restore] NAME [-n NAMESPACE]",
-		Short: "Tell all that is known of a backup or restore",
-		Long: `Tell all that is known of a backup or restore: state, timeline, volumes,
-verification, conditions, events. The kind may be left out where the name is unique.
+		Use:   "describe [backup|restore|drill|schedule] NAME [-n NAMESPACE]",
+		Short: "Tell all that is known of a backup, restore, drill or schedule",
+		Long: `Tell all that is known of a backup, restore or drill: state, timeline, volumes,
+verification, conditions, events; of a schedule: when it is due, what it keeps, its
+next and its last runs. The kind may be left out where the name is unique.
 
 ` + exit.Help,
 		Args: cobra.RangeArgs(1, 2),
@@ -54,10 +55,12 @@ func named(args []string) (kind, name string, err error) {
 	case "":
 	case "backup", "backups", "chtb", "backup.backup.communityhealthtoolkit.org":
 		kind = "backup"
-	case "restore", "restores", "chtr", "restore.backup.communityhealthtoolkit.org":
+	case "restore", "restores", "chtr", "restore.backup.communityhealthtoolkit.org", "drill", "drills":
 		kind = "restore"
+	case "schedule", "schedules", "backupschedule", "backupschedules", "chtbs", "backupschedule.backup.communityhealthtoolkit.org":
+		kind = "schedule"
 	default:
-		return "", "", exit.Errorf(exit.Usage, "kind %q is not known; use backup or restore", kind)
+		return "", "", exit.Errorf(exit.Usage, "kind %q is not known; use backup, restore, drill or schedule", kind)
 	}
 	if name == "" {
 		return "", "", exit.Errorf(exit.Usage, "the name is missing; see `kubectl cht list`")
@@ -78,27 +81,63 @@ func (e *Env) describe(ctx context.Context, kind, name string, output *format) e
 		return e.describeRecords(ctx, c, kind, client.ObjectKey{Namespace: namespace, Name: name}, output)
 	}
 	if len(found) > 1 {
-		return exit.Errorf(exit.Usage, "%s is the name of a backup and of a restore in %s; say which: `kubectl cht describe backup %s -n %s`", name, namespace, name, namespace)
+		var kinds []string
+		for _, o := range found {
+			kinds = append(kinds, kindOf(o))
+		}
+		return exit.Errorf(exit.Usage, "%s is the name of a %s in %s; say which: `kubectl cht describe %s %s -n %s`", name, strings.Join(kinds, " and of a "), namespace, kinds[0], name, namespace)
 	}
 	if output.objects() {
 		return output.print(found[0], e.Out)
 	}
+	if s, is := found[0].(*api.BackupSchedule); is {
+		made, err := runsOf(ctx, c, s)
+		if err != nil {
+			return err
+		}
+		return writeLines(e.Out, show.DescribeSchedule(s, made, e.events(ctx, c, s), e.Now()))
+	}
 	return writeLines(e.Out, show.Describe(found[0], e.events(ctx, c, found[0]), e.Now()))
 }
 
-// lookUp gives the objects of that name, of one kind or of either.
+func kindOf(o client.Object) string {
+	switch o.(type) {
+	case *api.Backup:
+		return "backup"
+	case *api.Restore:
+		return "restore"
+	default:
+		return "schedule"
+	}
+}
+
+// runsOf are the backups and drills of a schedule.
+func runsOf(ctx context.Context, c client.Client, s *api.BackupSchedule) (runs show.Runs, err error) {
+	of := []client.ListOption{client.InNamespace(s.Namespace), client.MatchingLabels{api.ScheduleLabel: s.Name}}
+	var backups api.BackupList
+	if err := c.List(ctx, &backups, of...); err != nil {
+		return runs, exit.Explain("list the backups of schedule "+s.Namespace+"/"+s.Name, err)
+	}
+	var restores api.RestoreList
+	if err := c.List(ctx, &restores, of...); err != nil {
+		return runs, exit.Explain("list the drills of schedule "+s.Namespace+"/"+s.Name, err)
+	}
+	return show.Runs{Backups: backups.Items, Drills: restores.Items}, nil
+}
+
+// lookUp gives the objects of that name, of one kind or of any.
 func (e *Env) lookUp(ctx context.Context, c client.Client, kind string, key client.ObjectKey) ([]client.Object, error) {
 	var found []client.Object
 	for _, each := range []struct {
 		kind string
 		obj  client.Object
-	}{{"backup", &api.Backup{}}, {"restore", &api.Restore{}}} {
+	}{{"backup", &api.Backup{}}, {"restore", &api.Restore{}}, {"schedule", &api.BackupSchedule{}}} {
 		if kind != "" && kind != each.kind {
 			continue
 		}
 		if err := c.Get(ctx, key, each.obj); err == nil {
 			found = append(found, each.obj)
-		} else if !apierrors.IsNotFound(err) {
+		} else if !apierrors.IsNotFound(err) && (kind != "" || !exit.UnknownKind(err)) {
 			return nil, exit.Explain(fmt.Sprintf("get %s %s", each.kind, key), err)
 		}
 	}
@@ -109,10 +148,10 @@ func (e *Env) lookUp(ctx context.Context, c client.Client, kind string, key clie
 func (e *Env) describeRecords(ctx context.Context, c client.Client, kind string, key client.ObjectKey, output *format) error {
 	what := kind
 	if what == "" {
-		what = "backup or restore"
+		what = "backup, restore or schedule"
 	}
 	missing := exit.Errorf(exit.Refused, "there is no %s %s in namespace %s; see what there is with `kubectl cht list -A`", what, key.Name, key.Namespace)
-	if kind == "restore" {
+	if kind == "restore" || kind == "schedule" {
 		return missing
 	}
 	heads, err := e.records(c).List(ctx, key.Namespace)

@@ -30,11 +30,11 @@ func listCommand(env *Env) *cobra.Command {
 	var output format
 	cmd := &cobra.Command{
 		Use: "list [-n NAMESPACE | -A]", Aliases: []string{"ls"},
-		Short: "List backups and restores",
-		Long: `List backups and restores of a namespace, or of all with -A.
+		Short: "List backups, restores, drills and schedules",
+		Long: `List backups, restores, drills and schedules of a namespace, or of all with -A.
 
-"record only" marks a backup whose namespace was deleted: its snapshots and its
-record are kept, and it can be restored. With -o json or yaml such a backup is a
+"record only" marks a backup whose Backup is gone, with its namespace or by a policy
+of Retain: its snapshots and its record are kept, and it can be restored. With -o json or yaml such a backup is a
 Backup with the annotation ` + recordOnly + `: "true".
 
 ` + exit.Help,
@@ -82,6 +82,11 @@ func (e *Env) list(ctx context.Context, all bool, output *format) error {
 				return exit.Errorf(exit.Failed, "write the output: %w", err)
 			}
 		}
+		for i := range listing.Schedules {
+			if err := output.print(&listing.Schedules[i], e.Out); err != nil {
+				return exit.Errorf(exit.Failed, "write the output: %w", err)
+			}
+		}
 		return nil
 	}
 	if listing.Empty() {
@@ -106,13 +111,21 @@ func (e *Env) find(ctx context.Context, c client.Client, namespace string) (show
 	if err := c.List(ctx, &restores, client.InNamespace(namespace)); err != nil {
 		return l, exit.Explain("list restores", err)
 	}
+	var schedules api.BackupScheduleList
+	// Helm does not renew CRDs: with those of an older version there are backups,
+	// and no schedules.
+	if err := c.List(ctx, &schedules, client.InNamespace(namespace)); exit.UnknownKind(err) {
+		e.note("schedules are not shown: this cluster does not know their kind; apply charts/cht-backup/crds anew")
+	} else if err != nil {
+		return l, exit.Explain("list schedules", err)
+	}
 	heads, err := e.records(c).List(ctx, namespace)
 	if apierrors.IsForbidden(err) {
 		e.note("records of deleted backups are not shown: you may not list secrets in %s", e.SystemNamespace)
 	} else if err != nil {
 		return l, exit.Explain("list records", err)
 	}
-	return show.Listing{Backups: backups.Items, Restores: restores.Items, Records: show.WithoutBackup(heads, backups.Items)}, nil
+	return show.Listing{Backups: backups.Items, Restores: restores.Items, Schedules: schedules.Items, Records: show.WithoutBackup(heads, backups.Items)}, nil
 }
 
 // objects gives a listing as one List.
@@ -122,7 +135,7 @@ func objects(l show.Listing) (*corev1.List, error) {
 		if err := typed(o); err != nil {
 			return err
 		}
-		o.(client.Object).SetManagedFields(nil) //nolint:forcetypeassert // Backups and Restores only
+		o.(client.Object).SetManagedFields(nil) //nolint:forcetypeassert // our kinds only
 		raw, err := json.Marshal(o)
 		list.Items = append(list.Items, runtime.RawExtension{Raw: raw})
 		return err
@@ -140,6 +153,11 @@ func objects(l show.Listing) (*corev1.List, error) {
 	for i := range l.Restores {
 		if err := add(&l.Restores[i]); err != nil {
 			return nil, fmt.Errorf("restore %s: %w", l.Restores[i].Name, err)
+		}
+	}
+	for i := range l.Schedules {
+		if err := add(&l.Schedules[i]); err != nil {
+			return nil, fmt.Errorf("schedule %s: %w", l.Schedules[i].Name, err)
 		}
 	}
 	return list, nil

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -22,14 +24,18 @@ func restoreIn(namespace, name string) *api.Restore {
 }
 
 func TestList(t *testing.T) {
-	w := newWorld(t, interceptor.Funcs{}, backupIn(api.PhaseCompleted, "u-1"), restoreIn("clone", "r"),
+	drill := restoreIn("medic", "d")
+	drill.Spec.Drill = &api.Drill{}
+	w := newWorld(t, interceptor.Funcs{}, backupIn(api.PhaseCompleted, "u-1"), restoreIn("clone", "r"), drill, scheduleIn("medic", "every-night"),
 		recordOf(t, "medic", "nightly", "u-1", noon), recordOf(t, "medic", "older", "u-0", noon.AddDate(0, 0, -3)), recordOf(t, "lost", "nightly", "u-9", noon.AddDate(0, 0, -1)))
 	w.mustRun(t, exit.Good, nil, "list", "-A")
-	want := `NAMESPACE   KIND      NAME      PHASE         CONSISTENCY   STALL   CUT   SIZE   VERIFIED
-clone       restore   r         Accepted      -             -       -     -      -
-lost        backup    nightly   record only   -             -       24h   -      -
-medic       backup    older     record only   -             -       3d    -      -
-medic       backup    nightly   Completed     -             -       -     -      -
+	want := `NAMESPACE   KIND       NAME          PHASE         CONSISTENCY   STALL   CUT   SIZE   VERIFIED
+clone       restore    r             Accepted      -             -       -     -      -
+lost        backup     nightly       record only   -             -       24h   -      -
+medic       backup     older         record only   -             -       3d    -      -
+medic       backup     nightly       Completed     -             -       -     -      -
+medic       drill      d             Accepted      -             -       -     -      -
+medic       schedule   every-night   Accepted      -             -       -     -      -
 `
 	if got := w.out.String(); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
@@ -39,7 +45,7 @@ medic       backup    nightly   Completed     -             -       -     -     
 		t.Errorf("list of one namespace:\n%s", got)
 	}
 	w.mustRun(t, exit.Good, nil, "list", "-A", "-o", "name")
-	if got, want := w.out.String(), "backup.backup.communityhealthtoolkit.org/nightly\nrestore.backup.communityhealthtoolkit.org/r\n"; got != want {
+	if got, want := w.out.String(), "backup.backup.communityhealthtoolkit.org/nightly\nrestore.backup.communityhealthtoolkit.org/r\nrestore.backup.communityhealthtoolkit.org/d\nbackupschedule.backup.communityhealthtoolkit.org/every-night\n"; got != want {
 		t.Errorf("names: %q", got)
 	}
 	w.mustRun(t, exit.Good, nil, "list", "-A", "-o", "json")
@@ -47,7 +53,7 @@ medic       backup    nightly   Completed     -             -       -     -     
 		Kind  string
 		Items []api.Backup
 	}](t, w)
-	if list.Kind != "List" || len(list.Items) != 4 {
+	if list.Kind != "List" || len(list.Items) != 6 {
 		t.Fatalf("json: %s", w.out)
 	}
 	for _, item := range list.Items {
@@ -105,10 +111,66 @@ func TestDescribe(t *testing.T) {
 		t.Errorf("record: %s", w.out)
 	}
 	w.mustRun(t, exit.Usage, []string{"twin is the name of a backup and of a restore", "describe backup twin -n medic"}, "describe", "twin")
-	w.mustRun(t, exit.Refused, []string{"there is no backup or restore none in namespace medic"}, "describe", "none")
+	w.mustRun(t, exit.Refused, []string{"there is no backup, restore or schedule none in namespace medic"}, "describe", "none")
 	w.mustRun(t, exit.Refused, []string{"there is no restore old"}, "describe", "restore", "old")
-	w.mustRun(t, exit.Usage, []string{"use backup or restore"}, "describe", "pod", "x")
+	w.mustRun(t, exit.Usage, []string{"use backup, restore, drill or schedule"}, "describe", "pod", "x")
 	w.mustRun(t, exit.Usage, []string{"the name is missing"}, "describe", "backup/")
+}
+
+func TestDescribeSchedule(t *testing.T) {
+	of := goodIn("medic", "nightly-1", noon.Add(-10*time.Hour))
+	of.Labels = map[string]string{api.ScheduleLabel: "nightly"}
+	drill := restoreIn("medic", "nightly-drill-1")
+	drill.Labels, drill.Spec.Drill = of.Labels, &api.Drill{}
+	event := &corev1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: "medic", Name: "e1"}, InvolvedObject: corev1.ObjectReference{UID: "s-1"}, Reason: "Scheduled", Message: "made nightly-1"}
+	w := newWorld(t, interceptor.Funcs{}, scheduleIn("medic", "nightly"), of, goodIn("medic", "manual", noon), drill, event)
+	for _, args := range [][]string{{"nightly"}, {"schedule", "nightly"}, {"chtbs/nightly"}} {
+		w.mustRun(t, exit.Good, nil, append([]string{"describe"}, args...)...)
+		got := w.out.String()
+		for _, want := range []string{"Due:        30 2 * * * (every day at 02:30), Africa/Nairobi\n", "\nNext runs\n  Mon 2 Mar 2026 02:30 EAT\n  Tue 3 Mar", "\n  nightly-1 ", "\n  nightly-drill-1 ", "made nightly-1"} {
+			if !strings.Contains(got, want) {
+				t.Errorf("%v lacks %q:\n%s", args, want, got)
+			}
+		}
+		if strings.Contains(got, "manual") {
+			t.Errorf("tells of another's backup:\n%s", got)
+		}
+	}
+	w.mustRun(t, exit.Good, nil, "describe", "drill", "nightly-drill-1")
+	if !strings.Contains(w.out.String(), "How:       drill: the databases alone") {
+		t.Errorf("%s", w.out)
+	}
+	w.mustRun(t, exit.Good, nil, "describe", "schedule", "nightly", "-o", "yaml")
+	if !strings.Contains(w.out.String(), "kind: BackupSchedule") {
+		t.Errorf("%s", w.out)
+	}
+	w.mustRun(t, exit.Refused, []string{"there is no schedule none"}, "describe", "schedule", "none")
+}
+
+// With the CRDs of an older version there are backups, and no schedules.
+func TestListWithoutSchedules(t *testing.T) {
+	unknown := func(o any) error {
+		if _, is := o.(*api.BackupScheduleList); is {
+			return &meta.NoKindMatchError{GroupKind: api.GroupVersion.WithKind("BackupSchedule").GroupKind()}
+		}
+		return nil
+	}
+	w := newWorld(t, interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			return errors.Join(unknown(list), c.List(ctx, list, opts...))
+		},
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			if _, is := o.(*api.BackupSchedule); is {
+				return unknown(&api.BackupScheduleList{})
+			}
+			return c.Get(ctx, key, o, opts...)
+		}}, backupIn(api.PhaseCompleted, "u-1"))
+	w.mustRun(t, exit.Good, nil, "list")
+	if !strings.Contains(w.out.String(), "nightly") || !strings.Contains(w.er.String(), "apply charts/cht-backup/crds anew") {
+		t.Errorf("stdout %q stderr %q", w.out, w.er)
+	}
+	w.mustRun(t, exit.Good, nil, "describe", "nightly")
+	w.mustRun(t, exit.Refused, []string{"does not know the kinds"}, "describe", "schedule", "nightly")
 }
 
 func TestDelete(t *testing.T) {
@@ -130,7 +192,7 @@ func TestDelete(t *testing.T) {
 	if there() {
 		t.Error("still there")
 	}
-	w.mustRun(t, exit.Refused, []string{"get backup medic/nightly"}, "delete", "backup", "nightly", "--yes")
+	w.mustRun(t, exit.Refused, []string{"backup medic/nightly does not exist, and no record of it is kept"}, "delete", "backup", "nightly", "--yes")
 }
 
 func TestKubeconfigIsWrong(t *testing.T) {

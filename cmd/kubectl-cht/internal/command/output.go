@@ -42,6 +42,11 @@ func (f *format) print(obj runtime.Object, w io.Writer) error {
 	if err := typed(obj); err != nil {
 		return err
 	}
+	return f.raw(obj, w)
+}
+
+// raw writes an object that carries its kind.
+func (f *format) raw(obj runtime.Object, w io.Writer) error {
 	var printer printers.ResourcePrinter
 	switch f.value {
 	case "json":
@@ -75,7 +80,7 @@ func (e *Env) text(f *format) io.Writer {
 
 func (e *Env) paint(w io.Writer) show.Paint {
 	_, isTerminal := e.Terminal(w)
-	return show.Paint(isTerminal && os.Getenv("NO_COLOR") == "")
+	return show.Paint(isTerminal && !e.Plain && os.Getenv("NO_COLOR") == "")
 }
 
 func (e *Env) note(message string, args ...any) {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -33,6 +34,8 @@ type Env struct {
 	Follow   follow.Options
 	// SystemNamespace is the controller's, where records are kept.
 	SystemNamespace string
+	// Plain: no colour, also on a terminal.
+	Plain bool
 }
 
 const long = `Back up, restore and look at Community Health Toolkit (CHT) instances.
@@ -77,14 +80,16 @@ func Root(env *Env, version string) *cobra.Command {
 	root.SetOut(env.Out)
 	root.SetErr(env.ErrOut)
 	root.PersistentFlags().StringVar(&env.SystemNamespace, "system-namespace", "cht-backup-system", "Namespace of the cht-backup controller, where the records of backups are kept")
-	root.AddCommand(backupCommand(env), restoreCommand(env), listCommand(env), describeCommand(env), deleteCommand(env), versionCommand(env, version))
+	root.AddCommand(backupCommand(env), restoreCommand(env), listCommand(env), describeCommand(env), deleteCommand(env),
+		scheduleCommand(env), drillCommand(env), statusCommand(env), holdCommand(env), releaseCommand(env), retentionCommand(env), versionCommand(env, version))
+	root.PersistentFlags().BoolVar(&env.Plain, "no-color", false, "No colour, also on a terminal; so does a NO_COLOR in the environment")
 	return root
 }
 
 // Scheme knows every kind that the plugin reads or writes.
 func Scheme() *runtime.Scheme {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, api.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, snapv1.AddToScheme, api.AddToScheme} {
 		if err := add(scheme); err != nil {
 			panic(err) // two kinds of one name: a mistake in the program
 		}

@@ -24,6 +24,8 @@ const (
 	TimedOut    Code = 3
 	Refused     Code = 4
 	Unreachable Code = 5
+	// Trouble is for `status --exit-code` alone.
+	Trouble     Code = 6
 	Interrupted Code = 130
 )
 
@@ -84,7 +86,7 @@ func Explain(doing string, err error) error {
 		return err
 	case errors.Is(err, context.Canceled):
 		return Errorf(Interrupted, "%s: interrupted", doing)
-	case unknownKind(err):
+	case UnknownKind(err):
 		return Errorf(Refused, "%s: this cluster does not know the kinds of cht-backup; install the chart cht-backup, or choose another --context", doing)
 	case apierrors.IsForbidden(err):
 		return Errorf(Refused, "%s: %w; ask whoever administers the cluster for that right", doing, err)
@@ -103,8 +105,9 @@ func Explain(doing string, err error) error {
 	}
 }
 
-// unknownKind also covers a discovery that failed because the group is absent.
-func unknownKind(err error) bool {
+// UnknownKind tells whether the cluster does not know a kind of cht-backup. It also
+// covers a discovery that failed because the group is absent.
+func UnknownKind(err error) bool {
 	var discovery *apiutil.ErrResourceDiscoveryFailed
 	if errors.As(err, &discovery) {
 		for _, each := range *discovery {

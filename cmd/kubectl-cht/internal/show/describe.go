@@ -14,7 +14,8 @@ import (
 	"github.com/medic/cht-backup/snapshot/catalog"
 )
 
-// Describe tells everything that is known of a *Backup or a *Restore.
+// Describe tells everything that is known of a *Backup or a *Restore; see
+// DescribeSchedule too.
 func Describe(o any, events []corev1.Event, now time.Time) []string {
 	var lines []string
 	var conditions []metav1.Condition
@@ -24,7 +25,9 @@ func Describe(o any, events []corev1.Event, now time.Time) []string {
 		lines = columns("", append(metadata(Of(o), o.ObjectMeta),
 			[]string{"Asked for:", asked(o.Spec)},
 			[]string{"May be restored into:", strings.Join(append([]string{o.Namespace}, o.Spec.AllowedNamespaces...), ", ")},
-			[]string{"Record:", orNone(o.Status.Record)}))
+			[]string{"When deleted:", whenDeleted(o)},
+			[]string{"Record:", orNone(o.Status.Record)},
+			[]string{"Schedule:", scheduleText(o)}))
 		lines = append(lines, backupBody(o)...)
 	case *api.Restore:
 		conditions = o.Status.Conditions
@@ -40,12 +43,16 @@ func Describe(o any, events []corev1.Event, now time.Time) []string {
 		}
 		lines = append(lines, onward(o)...)
 	}
+	lines = append(lines, section("Conditions", conditionLines(conditions))...)
+	return append(lines, section("Events", eventLines(events, now))...)
+}
+
+func conditionLines(conditions []metav1.Condition) []string {
 	var rows [][]string
 	for _, c := range conditions {
 		rows = append(rows, []string{c.Type, string(c.Status), c.Reason, moment(c.LastTransitionTime.Time), oneLine(c.Message)})
 	}
-	lines = append(lines, section("Conditions", columns("  ", rows))...)
-	return append(lines, section("Events", eventLines(events, now))...)
+	return columns("  ", rows)
 }
 
 func metadata(s State, m metav1.ObjectMeta) [][]string {
@@ -57,6 +64,15 @@ func metadata(s State, m metav1.ObjectMeta) [][]string {
 		{"Kind:", s.Kind}, {"Namespace:", s.Namespace}, {"Name:", s.Name}, {"UID:", string(m.UID)},
 		{"Created:", moment(m.CreationTimestamp.Time)}, {"Phase:", phase},
 	}
+}
+
+// scheduleText tells what made a backup.
+func scheduleText(b *api.Backup) string {
+	name := b.Labels[api.ScheduleLabel]
+	if name == "" {
+		return "none, by hand"
+	}
+	return name + ", due " + due(b.Annotations)
 }
 
 func asked(s api.BackupSpec) string {
@@ -74,9 +90,21 @@ func DescribeRecord(h catalog.Head, systemNamespace string) []string {
 		{"Kind:", "backup (record only: the Backup object is gone, its snapshots and its record are kept)"},
 		{"Namespace:", h.Namespace}, {"Name:", h.Name}, {"UID:", string(h.UID)}, {"Cut:", orNone(h.CutTime)},
 		{"May be restored into:", strings.Join(append([]string{h.Namespace}, h.AllowedNamespaces...), ", ")},
-		{"Record:", "secret " + systemNamespace + "/" + h.Secret},
+		{"Held:", orNone(oneLine(h.Hold))}, {"Record:", "secret " + systemNamespace + "/" + h.Secret},
 	})
-	return append(lines, "", fmt.Sprintf("Restore it: kubectl cht restore --from %s/%s --uid %s --to NAMESPACE", h.Namespace, h.Name, h.UID))
+	return append(lines, "", fmt.Sprintf("Restore it: kubectl cht restore --from %s/%s --uid %s --to NAMESPACE", h.Namespace, h.Name, h.UID),
+		fmt.Sprintf("Delete it:  kubectl cht delete backup %s -n %s --uid %s", h.Name, h.Namespace, h.UID))
+}
+
+// whenDeleted says what becomes of the snapshots, and what keeps the backup.
+func whenDeleted(b *api.Backup) string {
+	if why, held := b.Annotations[api.HoldAnnotation]; held {
+		return fmt.Sprintf("held (%s); end that with: kubectl cht release %s -n %s", orNone(oneLine(why)), b.Name, b.Namespace)
+	}
+	if b.Spec.DeletionPolicy == api.DeletionRetain {
+		return "its snapshots and its record stay (Retain)"
+	}
+	return "its snapshots and its record go (Delete)"
 }
 
 func eventLines(events []corev1.Event, now time.Time) []string {

@@ -52,6 +52,8 @@ func form(r *api.Restore) string {
 		return fmt.Sprintf("database %s in the place of the live one of namespace %s", s.Database.Name, r.Namespace)
 	case s.Database != nil:
 		return fmt.Sprintf("database %s into the running CHT of namespace %s", s.Database.Name, r.Namespace)
+	case s.Drill != nil:
+		return "drill: the databases alone, in a scratch namespace that is removed at the end"
 	case s.GoLive:
 		return "live, into namespace " + r.Namespace
 	case s.Scope == api.ScopeCouchDB:

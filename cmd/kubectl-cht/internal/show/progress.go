@@ -20,7 +20,7 @@ type Progress struct {
 // count. One database is verified before it is replicated, in the same phase.
 func progressOf(r *api.Restore) *Progress {
 	switch r.Status.Phase {
-	case api.PhaseVerifying, api.PhaseReplicating, api.PhaseReplacing, api.PhaseRollingBack:
+	case api.PhaseVerifying, api.PhaseScratch, api.PhaseReplicating, api.PhaseReplacing, api.PhaseRollingBack:
 	default:
 		return nil
 	}

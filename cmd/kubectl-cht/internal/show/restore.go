@@ -33,7 +33,7 @@ func restoreFacts(r *api.Restore) [][]string {
 		}
 	}
 	fact("Data as of:", at(r.Status.CutTime))
-	if r.Spec.InPlace == nil && r.Spec.Database == nil {
+	if r.Spec.InPlace == nil && r.Spec.Database == nil && r.Spec.Drill == nil {
 		fact("Live:", live(r))
 	}
 	if r.Spec.Credentials == api.CredentialsRotate {
@@ -58,6 +58,9 @@ func restoreFacts(r *api.Restore) [][]string {
 			fact("Compared:", fmt.Sprintf("%d documents, deleted ones included, are those of the backup", d.Compared))
 		}
 	}
+	fact("Schedule:", r.Labels[api.ScheduleLabel])
+	fact("Scratch namespace:", drillScratch(r))
+	fact("Recovery took:", recoveryTook(r))
 	if p := progressOf(r); p != nil {
 		fact("Progress:", p.String())
 	}

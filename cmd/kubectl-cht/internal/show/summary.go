@@ -36,6 +36,7 @@ func Summary(o any, paint Paint) []string {
 		}
 	case *api.Restore:
 		lines = append(lines, restoreBody(o)...)
+		lines = append(lines, verdict(o)...)
 		lines = append(lines, onward(o)...)
 	}
 	return lines
@@ -60,6 +61,9 @@ func backupBody(b *api.Backup) []string {
 	fact("Cut:", at(b.Status.CutTime))
 	if b.Status.Nodes > 0 {
 		fact("CouchDB:", fmt.Sprintf("%d nodes, %d databases", b.Status.Nodes, b.Status.Databases))
+	}
+	if n := b.Status.DataBytes; n != nil {
+		fact("Data:", fmt.Sprintf("%s documents in %s of files", orNone(count(b.Status.Documents, "")), bytes(*n)))
 	}
 	if b.Status.Attempt > 1 {
 		fact("Attempts:", fmt.Sprintf("%d of %d", b.Status.Attempt, b.Spec.Attempts))

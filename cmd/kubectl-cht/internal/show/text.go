@@ -5,6 +5,7 @@ import (
 	"unicode/utf8"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/status"
 )
 
 // Paint colours text where the output is a terminal that wants it.
@@ -23,6 +24,19 @@ func (p Paint) phase(phase api.Phase, text string) string {
 	}
 }
 
+func (p Paint) level(level status.Level, text string) string {
+	switch {
+	case !bool(p):
+		return text
+	case level == status.Critical:
+		return "\x1b[31m" + text + "\x1b[0m"
+	case level == status.Warning:
+		return "\x1b[33m" + text + "\x1b[0m"
+	default:
+		return "\x1b[32m" + text + "\x1b[0m"
+	}
+}
+
 // printable drops control characters: messages may carry what a database or a
 // driver said, and must not steer the terminal.
 func printable(s string) string {
@@ -33,6 +47,9 @@ func printable(s string) string {
 		return r
 	}, s)
 }
+
+// OneLine makes a text fit for one line of a terminal.
+func OneLine(s string) string { return oneLine(s) }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(printable(s)), " ") }
 

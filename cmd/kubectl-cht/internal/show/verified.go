@@ -25,8 +25,14 @@ func verifiedText(b *api.Backup) string {
 	proof := ""
 	if v := b.Status.Verified; v != nil {
 		proof = fmt.Sprintf("%s, %s, by restore %s: %d documents", v.Level, moment(v.Time.Time), v.Restore, v.Documents)
-		if v.Streamed > 0 {
-			proof += fmt.Sprintf(", %d read in full", v.Streamed)
+		for _, more := range []struct {
+			n    int64
+			what string
+		}{{int64(v.Databases), "%d databases"}, {int64(v.Shards), "%d shards"}, {v.Sampled, "%d of the sample found again"}, {v.Streamed, "%d read in full"},
+			{v.Attachments, "%d attachments read"}, {int64(v.Views), "%d views answered"}} {
+			if more.n > 0 {
+				proof += ", " + fmt.Sprintf(more.what, more.n)
+			}
 		}
 		proof += "; recovery took " + seconds(time.Duration(v.RestoreMilliseconds)*time.Millisecond)
 	}
