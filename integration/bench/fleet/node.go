@@ -62,6 +62,7 @@ func (n *node) register(ctx context.Context) error {
 	if err := n.client.Create(ctx, o); err != nil {
 		return fmt.Errorf("create node %s: %w", nodeName, err)
 	}
+	was := o.DeepCopy()
 	o.Status = corev1.NodeStatus{
 		Capacity:        corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1000"), corev1.ResourceMemory: resource.MustParse("10Ti"), corev1.ResourcePods: *resource.NewQuantity(2*most, resource.DecimalSI)},
 		Addresses:       []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: n.kubelet.host}},
@@ -69,7 +70,7 @@ func (n *node) register(ctx context.Context) error {
 		Conditions:      []corev1.NodeCondition{{Type: corev1.NodeReady, Status: yes, Reason: "KubeletReady", LastHeartbeatTime: now, LastTransitionTime: now}},
 	}
 	o.Status.Allocatable = o.Status.Capacity
-	if err := n.client.Status().Update(ctx, o); err != nil {
+	if err := n.client.Status().Patch(ctx, o, client.MergeFrom(was)); err != nil {
 		return fmt.Errorf("write the status of node %s: %w", nodeName, err)
 	}
 	return n.beat(ctx)
