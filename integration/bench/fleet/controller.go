@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"sigs.k8s.io/yaml"
+)
+
+// binary is the product's, and what goes with it.
+type binary struct {
+	file string
+	dir  string
+	// root of the source.
+	root string
+}
+
+func build(ctx context.Context, dir string) (binary, error) {
+	b := binary{file: filepath.Join(dir, "cht-backup"), dir: dir}
+	mod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	if err != nil {
+		return b, fmt.Errorf("find the source: %w", err)
+	}
+	b.root = filepath.Dir(strings.TrimSpace(string(mod)))
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", b.file, "./cmd/cht-backup")
+	cmd.Dir, cmd.Env = b.root, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return b, fmt.Errorf("build the controller: %w\n%s", err, out)
+	}
+	return b, nil
+}
+
+// makeHome makes the controller's namespace, and a kubeconfig with the rights that the
+// chart gives it.
+func (f *fleet) makeHome(ctx context.Context, dir string) error {
+	text, err := os.ReadFile(filepath.Join(f.binary.root, "charts/cht-backup/files/role.yaml"))
+	if err != nil {
+		return err
+	}
+	role := &rbacv1.ClusterRole{}
+	if err := yaml.Unmarshal(text, role); err != nil {
+		return fmt.Errorf("read the chart's role: %w", err)
+	}
+	role.ObjectMeta = marked("fleet-controller")
+	account := &corev1.ServiceAccount{ObjectMeta: marked("controller")}
+	account.Namespace = home
+	binding := &rbacv1.ClusterRoleBinding{ObjectMeta: marked("fleet-controller"), RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: home, Name: account.Name}}}
+	space := &corev1.Namespace{ObjectMeta: marked(home)}
+	for _, err := range []error{f.client.Create(ctx, space), f.client.Create(ctx, role), f.client.Create(ctx, binding), f.client.Create(ctx, account)} {
+		if err != nil && !alreadyThere(err) {
+			return err
+		}
+	}
+	hours := int64(6 * 3600)
+	token := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &hours}}
+	if err := f.client.SubResource("token").Create(ctx, account, token); err != nil {
+		return fmt.Errorf("get a token for the controller: %w", err)
+	}
+	config := clientcmdapi.NewConfig()
+	config.Clusters["testbed"] = &clientcmdapi.Cluster{Server: f.c.Config.Host, CertificateAuthorityData: f.c.Config.CAData}
+	config.AuthInfos["controller"] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
+	config.Contexts["fleet"] = &clientcmdapi.Context{Cluster: "testbed", AuthInfo: "controller"}
+	config.CurrentContext = "fleet"
+	file := filepath.Join(dir, "kubeconfig")
+	if err := clientcmd.WriteToFile(*config, file); err != nil {
+		return err
+	}
+	f.kubeconfig = file
+	return nil
+}
+
+// process is a running controller.
+type process struct {
+	cmd     *exec.Cmd
+	metrics string // URL
+	log     string
+	ended   chan struct{}
+	err     error
+}
+
+// startController starts one and returns when it has nothing more to do.
+func (f *fleet) startController(ctx context.Context, parallel, perDriver int, requests float64) (*process, error) {
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	p := &process{metrics: "http://" + port + "/metrics", log: filepath.Join(f.binary.dir, "controller.log"), ended: make(chan struct{})}
+	log, err := os.Create(p.log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = log.Close() }() // the process has its own
+	p.cmd = exec.Command(f.binary.file, "controller", "--namespace="+home, "--image=fleet/cht-backup", "--metrics-address="+port, "--health-address=0",
+		"--leader-election=false", fmt.Sprintf("--parallel-backups=%d", parallel), fmt.Sprintf("--parallel-backups-per-driver=%d", perDriver),
+		fmt.Sprintf("--requests-per-second=%g", requests))
+	p.cmd.Env = append(os.Environ(), "KUBECONFIG="+f.kubeconfig)
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	go func() {
+		// A death signal is tied to the thread that started the process.
+		runtime.LockOSThread()
+		err := p.cmd.Start()
+		started <- err
+		if err == nil {
+			p.err = p.cmd.Wait()
+			close(p.ended)
+		}
+	}()
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("start the controller: %w", err)
+	}
+	if err := p.settle(ctx); err != nil {
+		p.stop()
+		return nil, err
+	}
+	return p, nil
+}
+
+// settle waits until the controller makes no more calls.
+func (p *process) settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("it does not come to rest"))
+	defer cancel()
+	last := reading{}
+	for {
+		now, err := p.read(ctx)
+		if err == nil && now.calls["GET"] > 0 && now.total() == last.total() {
+			return nil
+		}
+		last = now
+		select {
+		case <-p.ended:
+			return p.died()
+		case <-ctx.Done():
+			return fmt.Errorf("start the controller: %w (%w)", context.Cause(ctx), err)
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// died tells why a controller ended that should not have.
+func (p *process) died() error {
+	text, _ := os.ReadFile(p.log)
+	return fmt.Errorf("the controller ended: %w\n%s", p.err, text[max(0, len(text)-2000):])
+}
+
+func (p *process) stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	select {
+	case <-p.ended:
+	case <-time.After(20 * time.Second):
+		_ = p.cmd.Process.Kill()
+		<-p.ended
+	}
+}
+
+// peak is the most memory that was ever resident, in bytes.
+func (p *process) peak() (float64, error) {
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(p.cmd.Process.Pid) + "/status")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if value, found := strings.CutPrefix(line, "VmHWM:"); found {
+			kb, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 64)
+			return kb * 1024, err
+		}
+	}
+	return 0, errors.New("no VmHWM in the controller's status")
+}
+
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}

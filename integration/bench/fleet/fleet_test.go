@@ -1,0 +1,122 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/medic/cht-backup/snapshot/quiesce"
+	"github.com/medic/cht-backup/snapshot/quiesce/protocol"
+)
+
+func TestOptions(t *testing.T) {
+	o, err := parse([]string{"--instances", "3, 1"})
+	if err != nil || len(o.instances) != 2 || o.largest() != 3 || o.cut != 300*time.Millisecond {
+		t.Errorf("%+v, %v", o, err)
+	}
+	for _, wrong := range []string{"--instances=0", "--instances=a", "--instances=99999", "--parallel=0", "more"} {
+		if _, err := parse([]string{wrong}); err == nil {
+			t.Errorf("%s was taken", wrong)
+		}
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	seen := map[string]bool{}
+	for i := range most {
+		if seen[address(instance(i))] || number(instance(i)) != i {
+			t.Fatalf("instance %d: %s", i, address(instance(i)))
+		}
+		seen[address(instance(i))] = true
+	}
+}
+
+// The product's own command is what the node understands.
+func TestPauseBound(t *testing.T) {
+	if bound, err := pauseBound(quiesce.PauseCommand(time.Second)); err != nil || bound != quiesce.NodeBound(time.Second) {
+		t.Errorf("%s, %v", bound, err)
+	}
+	if _, err := pauseBound([]string{"sh", "-c", "rm", "-r", "5"}); err == nil {
+		t.Error("anything is run")
+	}
+}
+
+func TestHolds(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		after string // what is sent once it holds; "" ends the input
+		bound time.Duration
+		held  bool
+	}{
+		{"released", "release\n", time.Hour, true},
+		{"input ends", "", time.Hour, false},
+		{"another word", "more\n", time.Hour, false},
+		{"the deadline", "wait", time.Millisecond, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := newHolds()
+			in, send := io.Pipe()
+			said, out := io.Pipe()
+			done := make(chan error, 1)
+			go func() { done <- h.serve("i", tt.bound, in, out); _ = out.Close() }()
+			answers := bufio.NewScanner(said)
+			next := func() (m protocol.Message) {
+				t.Helper()
+				if !answers.Scan() || json.Unmarshal(answers.Bytes(), &m) != nil {
+					t.Fatalf("said %q", answers.Text())
+				}
+				return m
+			}
+			if m := next(); m.State != protocol.Ready {
+				t.Fatalf("%+v", m)
+			}
+			if _, err := io.WriteString(send, "hold\n"); err != nil {
+				t.Fatal(err)
+			}
+			if m := next(); m.State != protocol.Held {
+				t.Fatalf("%+v", m)
+			}
+			at := time.Now()
+			switch tt.after {
+			case "":
+				_ = send.Close()
+			case "wait":
+			default:
+				if _, err := io.WriteString(send, tt.after); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if m := next(); m.State != protocol.Released || m.Held != tt.held {
+				t.Errorf("%+v", m)
+			}
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			_ = send.Close()
+			if tt.bound > time.Second && (!h.covered("i", at) || h.covered("j", at)) || h.covered("i", time.Now()) || h.covered("i", at.Add(-time.Hour)) {
+				t.Errorf("remembers %+v", h.of)
+			}
+		})
+	}
+}
+
+func TestReport(t *testing.T) {
+	one := func(n int, cpu, peak float64) figures {
+		return figures{instances: n, took: time.Minute, cpu: cpu, peak: peak, calls: map[string]float64{"GET": 20, "PATCH": 5},
+			waited: []time.Duration{time.Second, 2 * time.Second, 9 * time.Second}, stalls: []time.Duration{330 * time.Millisecond}}
+	}
+	var out strings.Builder
+	report(&out, []figures{one(50, 0.1, 50e6), one(500, 0.2, 151e6)})
+	for _, want := range []string{"memory at most 150 MB with 500 instances: 151.0 MB: NOT MET", "CPU of a backup does not grow: with 500 instances 2.00 times that with 50 (at most 1.10): NOT MET",
+		"calls of a backup does not grow: with 500 instances 1.00 times that with 50 (at most 1.10): met", "200.0", "25.0", "9.0s"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+	if lines := targets([]figures{one(3, 1, 1)}); len(lines) != 1 {
+		t.Errorf("of one number there is nothing to compare: %v", lines)
+	}
+}

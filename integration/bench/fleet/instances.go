@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
+
+	chtdeploy "github.com/medic/cht-backup/integration/cht"
+	"github.com/medic/cht-backup/snapshot/await"
+)
+
+const (
+	// mark is the label of all that this program makes; the next run removes what has
+	// it.
+	mark   = "cht-backup.test/fleet"
+	prefix = "fleet-"
+	home   = "fleet-home" // the controller's namespace, with its records
+	class  = "fleet"
+)
+
+func instance(i int) string { return fmt.Sprintf("%s%04d", prefix, i) }
+
+// number of an instance's namespace; 0 for another's, which no pod of ours is in.
+func number(namespace string) int {
+	i, _ := strconv.Atoi(strings.TrimPrefix(namespace, prefix))
+	return i
+}
+
+func marked(name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Name: name, Labels: map[string]string{mark: "true"}}
+}
+
+// makeInstances makes as many CHTs as the largest number asks for.
+func (f *fleet) makeInstances(ctx context.Context) error {
+	no := false
+	for _, o := range []client.Object{
+		// No attachment: there is nobody to attach.
+		&storagev1.CSIDriver{ObjectMeta: marked(driver), Spec: storagev1.CSIDriverSpec{AttachRequired: &no}},
+		&snapv1.VolumeSnapshotClass{ObjectMeta: marked(class), Driver: driver, DeletionPolicy: snapv1.VolumeSnapshotContentDelete},
+	} {
+		if err := f.client.Create(ctx, o); err != nil {
+			return fmt.Errorf("create %T %s: %w", o, o.GetName(), err)
+		}
+	}
+	n := f.o.largest()
+	f.progress("making %d instances", n)
+	if err := all(ctx, n, f.makeInstance); err != nil {
+		return err
+	}
+	var pods corev1.PodList
+	return await.List(ctx, f.client, &pods, func() (string, error) {
+		ready := 0
+		for i := range pods.Items {
+			if pods.Items[i].Status.PodIP != "" {
+				ready++
+			}
+		}
+		if ready < n {
+			return fmt.Sprintf("%d of %d pods of CouchDB to run", n-ready, n), nil
+		}
+		return "", nil
+	}, client.MatchingFields{"spec.nodeName": nodeName})
+}
+
+func (f *fleet) makeInstance(ctx context.Context, i int) error {
+	namespace := instance(i)
+	if err := f.client.Create(ctx, &corev1.Namespace{ObjectMeta: marked(namespace)}); err != nil {
+		return fmt.Errorf("create namespace %s: %w", namespace, err)
+	}
+	o := chtdeploy.Defaults(namespace, chtdeploy.Images{CouchDB: "fleet/couchdb", HAProxy: "fleet/haproxy", Tools: "fleet/tools"})
+	o.Nodes, o.Components.Ingress = 1, false
+	o.User, o.Password = f.user, f.password
+	o.Hostname, o.Toleration = nodeName, &corev1.Toleration{Key: nodeTaint, Operator: corev1.TolerationOpExists}
+	o.StaticVolumes = []chtdeploy.StaticVolume{{Source: corev1.PersistentVolumeSource{
+		CSI: &corev1.CSIPersistentVolumeSource{Driver: driver, VolumeHandle: "volume-" + namespace, FSType: "ext4"}}}}
+	objects, err := chtdeploy.Objects(o)
+	if err != nil {
+		return err
+	}
+	none := int32(0)
+	for _, o := range objects {
+		switch o := o.(type) {
+		case *corev1.PersistentVolume:
+			o.Labels = map[string]string{mark: "true"}
+		case *corev1.Service:
+			o.Spec.Selector = nil // an address on loopback is none for an endpoint
+		case *appsv1.Deployment:
+			if o.Labels[chtdeploy.Label] != "couchdb" {
+				o.Spec.Replicas = &none // its object is backed up, its pods are not asked
+			}
+		}
+	}
+	return chtdeploy.Apply(ctx, f.client, objects)
+}
+
+func (f *fleet) pods(ctx context.Context, namespace string) (int, error) {
+	var pods corev1.PodList
+	err := f.client.List(ctx, &pods, client.InNamespace(namespace))
+	return len(pods.Items), err
+}
+
+// forget ignores that something is gone already.
+func forget(err error) error { return client.IgnoreNotFound(err) }
