@@ -73,9 +73,19 @@ func look(m couchdb.ShardMap, services map[string]string, files map[string]map[s
 			if files[node][file] {
 				present++
 			} else {
-				missing = append(missing, fmt.Sprintf("node %s lacks shard %s", services[node], file))
+				missing = append(missing, fmt.Sprintf("node %s lacks shard %s%s", services[node], file, elsewhere(node, file, services, files)))
 			}
 		}
 	}
 	return present, missing
+}
+
+// elsewhere says which other node has a missing file: its volume is that node's then.
+func elsewhere(node, file string, services map[string]string, files map[string]map[string]bool) string {
+	for _, other := range slices.Sorted(maps.Keys(files)) {
+		if other != node && files[other][file] {
+			return fmt.Sprintf(", which is on the volume of %s", services[other])
+		}
+	}
+	return ""
 }

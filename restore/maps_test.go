@@ -55,7 +55,7 @@ func TestPlanShards(t *testing.T) {
 		{name: "complete", before: mapsOf(medic), after: mapsOf(medic), files: "a/medic.1 | b/medic.1", want: []string{"medic.1"}, shards: 2},
 		{name: "more files than maps", before: mapsOf(medic), after: mapsOf(medic), files: "a/medic.1 a/x.9 b/medic.1 | b/medic.1", want: []string{"medic.1"}, shards: 2},
 		{name: "two volumes swapped", before: mapsOf(medic), after: mapsOf(medic), files: "b/medic.1 | a/medic.1",
-			missing: []string{"node couchdb-1 lacks shard shards/a/medic.1", "node couchdb-2 lacks shard shards/b/medic.1"}},
+			missing: []string{"node couchdb-1 lacks shard shards/a/medic.1, which is on the volume of couchdb-2", "node couchdb-2 lacks shard shards/b/medic.1, which is on the volume of couchdb-1"}},
 		{name: "one volume empty", before: mapsOf(medic), after: mapsOf(medic), files: "a/medic.1 |", missing: []string{"node couchdb-2 lacks shard shards/b/medic.1"}},
 		{name: "a volume of another time", before: mapsOf(medic), after: mapsOf(medic), files: "a/medic.1 | b/medic.0", missing: []string{"node couchdb-2 lacks shard shards/b/medic.1"}},
 		{name: "made between the looks, and in", after: mapsOf(medic), files: "a/medic.1 | b/medic.1", want: []string{"medic.1"}, shards: 2},

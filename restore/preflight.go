@@ -81,8 +81,11 @@ func (r *Reconciler) preflight(ctx context.Context, w *work) error {
 	if err := r.onlyOperation(ctx, w.restore); err != nil {
 		return err
 	}
-	if w.restore.Spec.Database != nil {
+	switch {
+	case w.restore.Spec.Database != nil:
 		return r.preflightDatabase(ctx, w)
+	case w.restore.Spec.Drill != nil:
+		return r.preflightDrill(ctx, w)
 	}
 	if err := r.fits(ctx, w); err != nil {
 		return err
@@ -135,17 +138,23 @@ func (r *Reconciler) free(ctx context.Context, restore *api.Restore, o client.Ob
 	return reason.Refuse(api.ReasonTargetNotEmpty, "%s %s exists in namespace %s already; restore into an empty namespace", kind, name, restore.Namespace)
 }
 
-// onlyOperation refuses while a backup or an older restore works here.
+// onlyOperation refuses while a backup or an older restore works here. A drill works
+// elsewhere: it stands in the way of other drills only, and they in its.
 func (r *Reconciler) onlyOperation(ctx context.Context, restore *api.Restore) error {
 	var restores api.RestoreList
 	if err := r.Client.List(ctx, &restores, client.InNamespace(restore.Namespace)); err != nil {
 		return fmt.Errorf("list restores of %s: %w", restore.Namespace, err)
 	}
 	for _, other := range restores.Items {
-		if other.UID != restore.UID && !snapshot.Idle(other.Status.Phase) && !restore.CreationTimestamp.Before(&other.CreationTimestamp) &&
-			(other.CreationTimestamp.Before(&restore.CreationTimestamp) || other.UID < restore.UID) {
+		if (other.Spec.Drill == nil) != (restore.Spec.Drill == nil) {
+			continue
+		}
+		if other.UID != restore.UID && !snapshot.Idle(other.Status.Phase) && ahead(&other, restore) {
 			return reason.Refuse(api.ReasonConcurrentOperation, "restore %s is under way in %s; wait until it ends", other.Name, restore.Namespace)
 		}
+	}
+	if restore.Spec.Drill != nil {
+		return nil
 	}
 	var backups api.BackupList
 	if err := r.Client.List(ctx, &backups, client.InNamespace(restore.Namespace)); err != nil {
@@ -157,6 +166,18 @@ func (r *Reconciler) onlyOperation(ctx context.Context, restore *api.Restore) er
 		}
 	}
 	return nil
+}
+
+// ahead tells which of two restores goes on: one that has begun, else the older one,
+// so that two created at once cannot both refuse.
+func ahead(other, restore *api.Restore) bool {
+	if phase := orPending(other.Status.Phase); phase != api.PhasePending {
+		return true
+	}
+	if !other.CreationTimestamp.Equal(&restore.CreationTimestamp) {
+		return other.CreationTimestamp.Before(&restore.CreationTimestamp)
+	}
+	return other.UID < restore.UID
 }
 
 // ingressFree refuses an ingress for a host that another one serves.

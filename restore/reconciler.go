@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/restore/probe"
@@ -25,6 +26,7 @@ import (
 	"github.com/medic/cht-backup/snapshot/await"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/cht"
+	"github.com/medic/cht-backup/snapshot/metrics"
 	"github.com/medic/cht-backup/snapshot/reason"
 	"github.com/medic/cht-backup/snapshot/status"
 )
@@ -32,6 +34,9 @@ import (
 // turn is how long one reconcile waits for the cluster before it says in the
 // status what it waits for, and waits again.
 const turn = 20 * time.Second
+
+// soon is the pause between two steps.
+const soon = 10 * time.Millisecond
 
 // longestPause bounds the pause after an error: a way back must not wait for a
 // quarter of an hour once what hindered it is mended.
@@ -59,6 +64,7 @@ type Reconciler struct {
 // Setup registers the reconciler. At most parallel restores run at once.
 func (r *Reconciler) Setup(mgr ctrl.Manager, parallel int) error {
 	return ctrl.NewControllerManagedBy(mgr).For(&api.Restore{}).
+		Watches(&api.Restore{}, handler.EnqueueRequestsFromMapFunc(ofScratch)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: parallel, RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[ctrl.Request](10*time.Millisecond, longestPause)}).
 		Complete(r)
 }
@@ -78,8 +84,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	was := restore.DeepCopy()
 	work, cancel := r.whileWanted(ctx, restore)
 	defer cancel()
+	again := soon
 	err := r.step(work, restore)
 	if err != nil {
+		var wait later
+		if errors.As(err, &wait) {
+			again = wait.pause
+		}
 		err = r.failed(ctx, restore, err)
 	}
 	restore.Status.ObservedGeneration = restore.Generation
@@ -88,10 +99,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 			return ctrl.Result{}, saveErr
 		}
 	}
+	if restore.Spec.Drill != nil && snapshot.Ended(restore.Status.Phase) {
+		metrics.DrillEnded(restore)
+	}
 	if err != nil || restore.Status.Phase == api.PhasePlanned || snapshot.Ended(restore.Status.Phase) && restore.Status.ExpirationTime == nil {
 		return ctrl.Result{}, err
 	}
-	return ctrl.Result{RequeueAfter: 10 * time.Millisecond}, nil
+	return ctrl.Result{RequeueAfter: again}, nil
 }
 
 // whileWanted gives a context that lasts as long as the step may, and ends when
@@ -114,7 +128,7 @@ func (r *Reconciler) whileWanted(ctx context.Context, restore *api.Restore) (con
 // verification, which may read all there is.
 func limit(restore *api.Restore) time.Duration {
 	switch restore.Status.Phase {
-	case api.PhaseSafetyBackup, api.PhaseVerifying, api.PhaseScratch, api.PhaseReplicating, api.PhaseReplacing, api.PhaseExpiring:
+	case api.PhaseSafetyBackup, api.PhaseVerifying, api.PhaseScratch, api.PhaseReplicating, api.PhaseReplacing, api.PhaseExpiring, api.PhaseTearingDown:
 		return max(restore.Spec.StepTimeout.Duration, unhurried)
 	}
 	return restore.Spec.StepTimeout.Duration
@@ -146,6 +160,8 @@ func (r *Reconciler) step(ctx context.Context, restore *api.Restore) error {
 		return r.rollBack(ctx, restore)
 	case phase == api.PhaseExpiring:
 		return r.expiring(ctx, restore)
+	case phase == api.PhaseTearingDown:
+		return r.tearDown(ctx, restore)
 	case restore.Spec.Abort:
 		return reason.Refuse(api.ReasonAborted, "aborted while %s, as asked by spec.abort", phase)
 	case phase == api.PhasePlanned:
@@ -224,12 +240,16 @@ func (r *Reconciler) failed(ctx context.Context, restore *api.Restore, err error
 			return nil // a turn that ended; it was waited for
 		}
 		return err
-	case phase == api.PhaseExpiring: // likewise: protected data must not stay, unseen
+	case phase == api.PhaseExpiring || phase == api.PhaseTearingDown: // likewise: protected data must not stay, unseen
 		r.progress(restore, err.Error())
 		return err
 	case touched(restore):
 		restore.Status.PendingReason, restore.Status.PendingMessage = e.Reason, status.Clip(err.Error())
 		r.enter(restore, api.PhaseRollingBack, "returning to what was before, since: "+err.Error())
+		return nil
+	case restore.Spec.Drill != nil:
+		restore.Status.PendingReason, restore.Status.PendingMessage = e.Reason, status.Clip(err.Error())
+		r.enter(restore, api.PhaseTearingDown, "removing the scratch namespace, since: "+err.Error())
 		return nil
 	case restore.Spec.InPlace != nil || restore.Spec.Database != nil || e.Reason == api.ReasonAborted || phase == api.PhaseVolumes || phase == api.PhaseObjects:
 		if undoErr := r.undo(ctx, restore); undoErr != nil {
@@ -242,6 +262,7 @@ func (r *Reconciler) failed(ctx context.Context, restore *api.Restore, err error
 	}
 	r.end(restore, api.PhaseFailed)
 	r.conclude(restore, false, e.Reason, err.Error())
+	r.tellBackup(ctx, restore)
 	return nil
 }
 

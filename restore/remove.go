@@ -18,8 +18,11 @@ import (
 // undo deletes everything this restore made, claims and volumes included. It is
 // for a restore that did not complete.
 func (r *Reconciler) undo(ctx context.Context, restore *api.Restore) error {
-	if restore.Spec.Database != nil {
+	switch {
+	case restore.Spec.Database != nil:
 		return r.undoDatabase(ctx, restore)
+	case restore.Spec.Drill != nil:
+		return r.dropScratch(ctx, restore)
 	}
 	selector := client.MatchingLabels(labels(restore, ""))
 	for i := len(cht.ObjectKinds) - 1; i >= 0; i-- {

@@ -19,8 +19,9 @@ import (
 	"github.com/medic/cht-backup/snapshot/reason"
 )
 
-// The scratch namespace of a restore of one database holds a Restore of its own,
-// of CouchDB alone. It is made, closed in, verified and removed as every clone is.
+// The scratch namespace of a restore of one database, or of a drill, holds a Restore
+// of its own, of CouchDB alone. It is made, closed in, verified and removed as every
+// clone is.
 
 // scratchTime is when a scratch clone ends by itself, should nobody be left who
 // removes it.
@@ -33,18 +34,25 @@ func scratchName(restore *api.Restore) string {
 	return fmt.Sprintf("%.40s-scratch-%.8s", restore.Namespace, restore.UID)
 }
 
-// scratchRestore is what brings the backup's CouchDB up. What it finds of all
-// databases is Quick; the one that is wanted is verified on its own.
+// scratchRestore is what brings the backup's CouchDB up. For one database, what it
+// finds of all is Quick; the one that is wanted is verified on its own.
 func scratchRestore(restore *api.Restore, backup types.UID) *api.Restore {
-	source := restore.Spec.Source
+	source, verify := restore.Spec.Source, api.VerifyQuick
+	if restore.Spec.Drill != nil {
+		verify = restore.Spec.Verify
+	}
 	source.UID = backup
 	return &api.Restore{
-		ObjectMeta: metav1.ObjectMeta{Namespace: scratchName(restore), Name: scratchChild, Labels: labels(restore, "")},
+		ObjectMeta: metav1.ObjectMeta{Namespace: scratchName(restore), Name: scratchChild, Labels: labels(restore, ""), Annotations: scratchFor(restore)},
 		Spec: api.RestoreSpec{
-			Source: source, Scope: api.ScopeCouchDB, Verify: api.VerifyQuick, Credentials: api.CredentialsKeep, Remap: restore.Spec.Remap.DeepCopy(),
+			Source: source, Scope: api.ScopeCouchDB, Verify: verify, Credentials: api.CredentialsKeep, Remap: restore.Spec.Remap.DeepCopy(),
 			TimeToLive: &metav1.Duration{Duration: scratchTime}, StepTimeout: restore.Spec.StepTimeout,
 		},
 	}
+}
+
+func scratchFor(restore *api.Restore) map[string]string {
+	return map[string]string{api.ScratchForAnnotation: restore.Namespace + "/" + restore.Name}
 }
 
 // scratchWork is what the scratch restore's steps will work on.
@@ -54,18 +62,27 @@ func (r *Reconciler) scratchWork(ctx context.Context, w *work) (*work, error) {
 	return r.load(ctx, child)
 }
 
-// scratch makes the namespace and the Restore in it, which is allowed by what the
-// check wrote into this one's status, and waits until it has ended.
-func (r *Reconciler) scratch(ctx context.Context, w *work) error {
+// makeScratch makes the namespace and the Restore in it, which is allowed by what
+// the check wrote into this one's status.
+func (r *Reconciler) makeScratch(ctx context.Context, w *work) (*api.Restore, error) {
 	restore := w.restore
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: scratchName(restore), Labels: labels(restore, ""),
-		Annotations: map[string]string{api.CreatedForAnnotation: scratchChild, api.ScratchForAnnotation: restore.Namespace + "/" + restore.Name}}}
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: scratchName(restore), Labels: labels(restore, ""), Annotations: scratchFor(restore)}}
+	namespace.Annotations[api.CreatedForAnnotation] = scratchChild
 	if err := r.create(ctx, restore, namespace); err != nil {
-		return fmt.Errorf("create namespace %s: %w", namespace.Name, err)
+		return nil, fmt.Errorf("create namespace %s: %w", namespace.Name, err)
 	}
 	child := scratchRestore(restore, w.record.UID)
 	if err := r.create(ctx, restore, child); err != nil {
-		return fmt.Errorf("create restore %s/%s: %w", child.Namespace, child.Name, err)
+		return nil, fmt.Errorf("create restore %s/%s: %w", child.Namespace, child.Name, err)
+	}
+	return child, nil
+}
+
+// scratch makes the scratch namespace and waits until the Restore in it has ended.
+func (r *Reconciler) scratch(ctx context.Context, w *work) error {
+	child, err := r.makeScratch(ctx, w)
+	if err != nil {
+		return err
 	}
 	return oneTurn(ctx, func(ctx context.Context) error {
 		var list api.RestoreList
@@ -117,6 +134,9 @@ func (r *Reconciler) dropScratch(ctx context.Context, restore *api.Restore) erro
 		}, client.InNamespace(namespace.Name), client.MatchingFields{"metadata.name": scratchChild}); err != nil {
 			return err
 		}
+		if namespace.DeletionTimestamp != nil {
+			return nil
+		}
 		if err := r.Client.Delete(ctx, &namespace, client.Preconditions{UID: &namespace.UID}); client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("delete namespace %s: %w", namespace.Name, err)
 		}
@@ -125,42 +145,62 @@ func (r *Reconciler) dropScratch(ctx context.Context, restore *api.Restore) erro
 }
 
 // onBehalf names the namespace whose right to a backup counts. A scratch restore
-// has that of the restore that it serves, if that says so itself: the annotation on
-// the namespace alone anybody might have written who may create namespaces.
+// has that of the restore that it serves.
 func (r *Reconciler) onBehalf(ctx context.Context, restore *api.Restore) (string, error) {
-	var namespace corev1.Namespace
-	if err := r.Client.Get(ctx, client.ObjectKey{Name: restore.Namespace}, &namespace); apierrors.IsNotFound(err) {
-		return restore.Namespace, nil
-	} else if err != nil {
-		return "", fmt.Errorf("get namespace %s: %w", restore.Namespace, err)
-	}
-	key, ok := parentOf(&namespace)
-	if !ok || restore.Name != scratchChild {
-		return restore.Namespace, nil
-	}
-	var parent api.Restore
-	if err := r.Client.Get(ctx, key, &parent); apierrors.IsNotFound(err) {
-		return restore.Namespace, nil
-	} else if err != nil {
-		return "", fmt.Errorf("get restore %s: %w", key, err)
-	}
-	if !serves(restore, &parent) {
-		return restore.Namespace, nil
+	parent, err := r.parent(ctx, restore)
+	if err != nil || parent == nil {
+		return restore.Namespace, err
 	}
 	return parent.Namespace, nil
 }
 
-// parentOf names the restore that a scratch namespace is for.
-func parentOf(namespace *corev1.Namespace) (client.ObjectKey, bool) {
-	ns, name, ok := strings.Cut(namespace.Annotations[api.ScratchForAnnotation], "/")
+// parent gives the restore that a scratch restore serves, if that says so itself:
+// the annotation on the namespace alone anybody might have written who may create
+// namespaces. nil for any other restore.
+func (r *Reconciler) parent(ctx context.Context, restore *api.Restore) (*api.Restore, error) {
+	var namespace corev1.Namespace
+	if err := r.Client.Get(ctx, client.ObjectKey{Name: restore.Namespace}, &namespace); apierrors.IsNotFound(err) {
+		return nil, nil
+	} else if err != nil {
+		return nil, fmt.Errorf("get namespace %s: %w", restore.Namespace, err)
+	}
+	key, ok := parentOf(&namespace)
+	if !ok || restore.Name != scratchChild {
+		return nil, nil
+	}
+	var parent api.Restore
+	if err := r.Client.Get(ctx, key, &parent); apierrors.IsNotFound(err) {
+		return nil, nil
+	} else if err != nil {
+		return nil, fmt.Errorf("get restore %s: %w", key, err)
+	}
+	if !serves(restore, &parent) {
+		return nil, nil
+	}
+	return &parent, nil
+}
+
+// parentOf names the restore that a scratch namespace, or the Restore in it, is for.
+func parentOf(o client.Object) (client.ObjectKey, bool) {
+	ns, name, ok := strings.Cut(o.GetAnnotations()[api.ScratchForAnnotation], "/")
 	return client.ObjectKey{Namespace: ns, Name: name}, ok
+}
+
+// scratchOf names the scratch namespace that a restore says it has; "" is none.
+func scratchOf(restore *api.Restore) string {
+	switch {
+	case restore.Spec.Database != nil && restore.Status.Database != nil:
+		return restore.Status.Database.Scratch
+	case restore.Spec.Drill != nil && restore.Status.Drill != nil:
+		return restore.Status.Drill.Scratch
+	}
+	return ""
 }
 
 // serves tells whether a restore is the scratch restore of parent: parent says so
 // in its status, which only the controller writes, and both are of one backup.
 func serves(restore, parent *api.Restore) bool {
-	s := parent.Status.Database
-	return parent.Spec.Database != nil && !snapshot.Ended(parent.Status.Phase) && s != nil && s.Scratch == restore.Namespace &&
+	return !snapshot.Ended(parent.Status.Phase) && scratchOf(parent) != "" && scratchOf(parent) == restore.Namespace &&
 		restore.Labels[api.RestoreUIDLabel] == string(parent.UID) && restore.Spec.Scope == api.ScopeCouchDB &&
 		parent.Status.BackupUID == restore.Spec.Source.UID && parent.Spec.Source.Namespace == restore.Spec.Source.Namespace && parent.Spec.Source.Name == restore.Spec.Source.Name
 }

@@ -52,6 +52,12 @@ func stepsOf(spec api.RestoreSpec) []step {
 			steps = append(steps, step{api.PhaseReplacing, "keeping the live database under another name, and replacing it", (*Reconciler).replacing, planReplacing})
 		}
 		return steps
+	case spec.Drill != nil:
+		return []step{
+			check,
+			{api.PhaseScratch, "restoring the backup into a namespace of its own, to verify it", (*Reconciler).drilling, planDrilling},
+			{api.PhaseTearingDown, "removing the scratch namespace", nil, planTearingDown}, // tearDown, which needs no record
+		}
 	}
 	steps := []step{
 		check,
@@ -134,6 +140,9 @@ func (r *Reconciler) load(ctx context.Context, restore *api.Restore) (*work, err
 		return nil, fmt.Errorf("record of %s/%s: %w", record.Namespace, record.Name, err)
 	}
 	w.rewrite = newRewriter(record.Namespace, restore.Namespace, w.source)
+	if restore.Spec.Drill != nil {
+		return w, nil // all of it is the scratch restore's
+	}
 	if d := restore.Spec.Database; d != nil {
 		if d.Replace {
 			if w.before, err = r.loadBefore(ctx, restore); err != nil {
@@ -164,6 +173,8 @@ func (r *Reconciler) load(ctx context.Context, restore *api.Restore) (*work, err
 func (w *work) summary() string {
 	v := w.restore.Status.Verification
 	switch d := w.restore.Status.Database; {
+	case w.restore.Spec.Drill != nil:
+		return drillSummary(w.restore)
 	case d != nil && d.KeptAs != "":
 		return fmt.Sprintf("database %s is that of the backup: %d documents, deleted ones included, compared one by one; the former is kept as %s", d.As, d.Compared, d.KeptAs)
 	case d != nil:
@@ -179,7 +190,7 @@ func (r *Reconciler) check(ctx context.Context, w *work) error {
 	restore := w.restore
 	restore.Status.Volumes, restore.Status.Plan = nil, nil
 	for _, node := range w.record.Nodes {
-		if restore.Spec.Database != nil {
+		if restore.Spec.Database != nil || restore.Spec.Drill != nil {
 			break // its volumes are the scratch restore's
 		}
 		restore.Status.Volumes = append(restore.Status.Volumes, api.RestoredVolume{Node: node.Service, Claim: node.Claim})

@@ -14,6 +14,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/await"
+	"github.com/medic/cht-backup/snapshot/metrics"
 	"github.com/medic/cht-backup/snapshot/status"
 )
 
@@ -21,7 +22,7 @@ import (
 // refuses timeToLive on anything that is live; a live instance is not removed
 // even if such an object came to be.
 func expires(spec api.RestoreSpec) bool {
-	return spec.TimeToLive != nil && spec.InPlace == nil && spec.Database == nil && !spec.GoLive
+	return spec.TimeToLive != nil && spec.InPlace == nil && spec.Database == nil && spec.Drill == nil && !spec.GoLive
 }
 
 // setExpiration notes when a clone that has ended is removed.
@@ -38,6 +39,9 @@ func setExpiration(restore *api.Restore) {
 // and begins to remove a clone whose time is over. That is written down before
 // anything is touched, so that a later extension cannot leave half a clone.
 func (r *Reconciler) expire(ctx context.Context, restore *api.Restore) (ctrl.Result, error) {
+	if restore.Spec.Drill != nil {
+		metrics.DrillSeen(restore) // a controller that starts anew knows nothing of it
+	}
 	if restore.Status.Phase == api.PhaseExpired {
 		return ctrl.Result{}, nil
 	}

@@ -81,10 +81,16 @@ var levels = []api.VerificationLevel{api.VerifyQuick, api.VerifySample, api.Veri
 // failure always shows. A Backup that is gone, or another under its name, is left
 // alone.
 func (r *Reconciler) recordVerified(ctx context.Context, w *work, v api.Verification, found error) error {
-	if e := reason.Of(found); found != nil && (e == nil || e.Reason != api.ReasonVerificationFailed && e.Reason != api.ReasonShardsMissing) {
+	if e := reason.Of(found); found != nil && (e == nil || !disproves(e.Reason, &v)) {
 		return nil // no verdict: CouchDB was away, or it was aborted
 	}
-	name := w.restore.Namespace + "/" + w.restore.Name
+	named := w.restore
+	if parent, err := r.parent(ctx, w.restore); err != nil {
+		return err
+	} else if parent != nil {
+		named = parent // the scratch restore will be gone
+	}
+	name := named.Namespace + "/" + named.Name
 	err := conflicts.RetryOnConflict(conflicts.DefaultRetry, func() error {
 		var b api.Backup
 		if err := r.Client.Get(ctx, client.ObjectKey{Namespace: w.record.Namespace, Name: w.record.Name}, &b); err != nil {
@@ -103,11 +109,8 @@ func (r *Reconciler) recordVerified(ctx context.Context, w *work, v api.Verifica
 			condition.Status, condition.Reason = metav1.ConditionFalse, reason.Of(found).Reason
 			condition.Message = status.Clip(fmt.Sprintf("restore %s%s: %s", name, levelMark(v.Level), found))
 		} else if old := b.Status.Verified; old == nil || slices.Index(levels, v.Level) >= slices.Index(levels, old.Level) {
-			now := metav1.NewMicroTime(r.Now())
-			b.Status.Verified = &api.VerifiedBy{Level: v.Level, Time: now, Restore: name, Documents: v.Documents, Streamed: v.Streamed}
-			if start := w.restore.Status.StartTime; start != nil {
-				b.Status.Verified.RestoreMilliseconds = now.Sub(start.Time).Milliseconds()
-			}
+			b.Status.Verified = &api.VerifiedBy{Level: v.Level, Time: r.verifiedAt(v), Restore: name, RestoreMilliseconds: r.recovery(w.restore.Status.StartTime, v),
+				Databases: v.Databases, Shards: v.Shards, Documents: v.Documents, Sampled: v.Sampled, Streamed: v.Streamed, Attachments: v.Attachments, Views: v.Views}
 		}
 		meta.SetStatusCondition(&b.Status.Conditions, condition)
 		return r.Client.Status().Patch(ctx, &b, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
@@ -116,4 +119,35 @@ func (r *Reconciler) recordVerified(ctx context.Context, w *work, v api.Verifica
 		return fmt.Errorf("tell on backup %s/%s what the verification found: %w", w.record.Namespace, w.record.Name, err)
 	}
 	return nil
+}
+
+// verifiedAt is when a verification ended.
+func (r *Reconciler) verifiedAt(v api.Verification) metav1.MicroTime {
+	if v.CompletionTime != nil {
+		return *v.CompletionTime
+	}
+	return metav1.NewMicroTime(r.Now())
+}
+
+// recovery is the time from a restore's begin to the end of its verification, in
+// milliseconds.
+func (r *Reconciler) recovery(start *metav1.MicroTime, v api.Verification) int64 {
+	if start == nil {
+		return 0
+	}
+	return r.verifiedAt(v).Sub(start.Time).Milliseconds()
+}
+
+// disproves tells whether a restore that failed for that reason says something of
+// the backup: what was read of it is not what was recorded, and would not be
+// anywhere else. All else (no room, a pod that does not start, CouchDB that does
+// not answer) may be the place's fault.
+func disproves(why string, v *api.Verification) bool {
+	switch why {
+	case api.ReasonVerificationFailed, api.ReasonShardsMissing:
+		return true
+	case api.ReasonPrepareFailed: // found a volume without data, or could not work
+		return v != nil && len(v.Problems) > 0
+	}
+	return false
 }

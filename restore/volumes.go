@@ -2,9 +2,11 @@ package restore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -118,7 +120,12 @@ func (r *Reconciler) makeVolumes(ctx context.Context, w *work) error {
 				v.Bound, v.Prepared = true, true
 				admins = append(admins, prepare.ParseResult(terminationMessage(pod)).OtherAdmins...)
 			case corev1.PodFailed:
-				return "", reason.Refuse(api.ReasonPrepareFailed, "%s: prepare-volume failed on claim %s: %s", v.Node, v.Claim, terminationMessage(pod))
+				said := terminationMessage(pod)
+				failed := reason.Refuse(api.ReasonPrepareFailed, "%s: prepare-volume failed on claim %s: %s", v.Node, v.Claim, said)
+				if strings.Contains(said, prepare.NoData) {
+					return "", r.blank(ctx, w, v.Node, failed)
+				}
+				return "", failed
 			default:
 				waiting = fmt.Sprintf("claim %s and pod %s (%s)", v.Claim, pod.Name, podTrouble(pod))
 			}
@@ -140,6 +147,13 @@ func (r *Reconciler) makeVolumes(ctx context.Context, w *work) error {
 		}
 	}
 	return nil
+}
+
+// blank tells on the Backup that a volume made from it has no data.
+func (r *Reconciler) blank(ctx context.Context, w *work, node string, failed error) error {
+	v := api.Verification{Problems: []string{fmt.Sprintf("%s: %s on the volume made from its snapshot", node, prepare.NoData)}}
+	w.restore.Status.Verification = &v
+	return errors.Join(failed, r.recordVerified(ctx, w, v, failed))
 }
 
 // markVolume says on a clone's volume whose it is, so that it is found when its

@@ -36,6 +36,8 @@ type world struct {
 	// killIn calls the controller dies: before the call takes effect, or after it.
 	killIn int
 	after  bool
+	// killAtCreate counts the calls of Create, of those to come, in which it dies.
+	killAtCreate int
 	// calls of the controller so far.
 	calls int
 	// made are the Backups and Restores created, by name, each as often as it was.
@@ -88,6 +90,10 @@ func (w *world) start() {
 			return mortal(func() error { return c.List(ctx, list, opts...) })
 		},
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			if w.killAtCreate > 0 && w.killIn < 0 {
+				w.killAtCreate--
+				w.killIn = 0
+			}
 			return mortal(func() error { return w.create(ctx, o, opts...) })
 		},
 		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
@@ -115,7 +121,7 @@ func (w *world) create(ctx context.Context, o client.Object, opts ...client.Crea
 // reconcile runs one turn; dead tells that the controller was killed in it.
 func (w *world) reconcile(name string) (again time.Duration, dead bool) {
 	w.t.Helper()
-	result, err := w.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: namespaceName, Name: name}})
+	result, err := w.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: keyOf(name)})
 	if errors.Is(err, errKilled) {
 		return 0, true
 	}
@@ -137,7 +143,7 @@ func (w *world) mustReconcile(name string) *api.BackupSchedule {
 func (w *world) schedule(name string) *api.BackupSchedule {
 	w.t.Helper()
 	s := &api.BackupSchedule{}
-	if err := w.WithWatch.Get(w.t.Context(), types.NamespacedName{Namespace: namespaceName, Name: name}, s); err != nil {
+	if err := w.WithWatch.Get(w.t.Context(), keyOf(name), s); err != nil {
 		w.t.Fatal(err)
 	}
 	return s
@@ -147,7 +153,7 @@ func (w *world) schedule(name string) *api.BackupSchedule {
 func (w *world) end(name string, good bool) {
 	w.t.Helper()
 	b := &api.Backup{}
-	if err := w.WithWatch.Get(w.t.Context(), types.NamespacedName{Namespace: namespaceName, Name: name}, b); err != nil {
+	if err := w.WithWatch.Get(w.t.Context(), keyOf(name), b); err != nil {
 		w.t.Fatal(err)
 	}
 	now := metav1.NewMicroTime(w.now)
@@ -192,4 +198,8 @@ func seeded(t *testing.T) *rand.Rand {
 	seed := uint64(time.Now().UnixNano()) //nolint:gosec // any
 	t.Logf("seed %d", seed)
 	return rand.New(rand.NewPCG(seed, 1))
+}
+
+func keyOf(name string) types.NamespacedName {
+	return types.NamespacedName{Namespace: namespaceName, Name: name}
 }

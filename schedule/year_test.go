@@ -127,67 +127,71 @@ func TestYear(t *testing.T) {
 }
 
 // live lets time pass until end, with a controller that is killed now and then, and
-// gives how often it was.
+// gives how often it was: between two turns, at any call of one, and, which is where
+// a run is lost or made twice, just before and just after it made one.
 func (w *world) live(random *rand.Rand, begin, end time.Time) (killed int) {
-	mean := end.Sub(begin) / restarts
-	wake := map[string]time.Time{}
-	names := []string{year[0].name, year[1].name}
-	ends := map[string]time.Time{}
-	// Half of the deaths come between two turns, the others in the midst of the turn
-	// that is next.
+	mean := (end.Sub(begin) - 48*time.Hour) / restarts // the last one shall have the time to come
 	var deaths []time.Time
 	for i := range restarts {
 		deaths = append(deaths, begin.Add(time.Duration(i)*mean+time.Duration(random.Int64N(int64(mean)))))
 	}
-	down := func() {
+	names := []string{year[0].name, year[1].name}
+	wake, ends := map[string]time.Time{}, map[string]time.Time{}
+	die := func() {
 		killed++
 		w.now = w.now.Add(time.Duration(random.Int64N(int64(longestDown))))
-		w.killIn, w.after = -1, false
+		w.killIn = -1
 		w.start()
-		clear(wake)
+		clear(wake) // a controller that starts looks at all there is
 	}
-	for w.now.Before(end) {
-		next := names[0]
-		if !wake[names[1]].IsZero() && wake[names[1]].Before(wake[next]) || wake[names[1]].IsZero() && !wake[next].IsZero() {
-			next = names[1]
-		}
-		at := wake[next]
-		for name, over := range ends { // backups end some minutes after they began, and that is told
-			if !over.After(at) || at.IsZero() {
-				if over.After(w.now) {
-					w.now = over
-				}
-				delete(ends, name)
-				w.end(name, random.IntN(20) > 0)
-				clear(wake)
-			}
-		}
-		if wake[next].After(w.now) {
-			w.now = wake[next]
-		}
-		if len(deaths) > 0 && !w.now.Before(deaths[0]) {
-			deaths = deaths[1:]
-			if random.IntN(2) == 0 {
-				down()
+	for {
+		slices.SortStableFunc(names, func(a, b string) int { return wake[a].Compare(wake[b]) })
+		next := wake[names[0]]
+		for name, over := range ends {
+			if over.After(next) {
 				continue
 			}
-			w.killIn, w.after = random.IntN(6), random.IntN(2) == 0
+			w.now = latest(w.now, over)
+			delete(ends, name)
+			w.end(name, random.IntN(20) > 0)
+			clear(wake) // which is told
+		}
+		w.now = latest(w.now, wake[names[0]])
+		if len(deaths) > 0 && w.killIn < 0 && !w.now.Before(deaths[0]) {
+			w.after = random.IntN(2) == 0
+			switch kind := random.IntN(6); {
+			case kind == 0 && len(deaths) > restarts/50:
+				w.killAtCreate++
+			case kind < 3:
+				w.killIn = random.IntN(6)
+			default:
+				deaths = deaths[1:]
+				die()
+				continue
+			}
+			deaths = deaths[1:]
 		}
 		if !w.now.Before(end) {
-			break
+			return killed
 		}
 		known := len(w.order)
-		again, dead := w.reconcile(next)
-		for _, name := range w.order[known:] {
+		again, dead := w.reconcile(names[0])
+		for _, name := range w.order[known:] { // a backup takes some minutes
 			ends[name] = w.now.Add(time.Duration(1+random.IntN(10)) * time.Minute)
 		}
 		if dead {
-			down()
+			die()
 			continue
 		}
-		wake[next] = w.now.Add(again)
+		wake[names[0]] = w.now.Add(again)
 	}
-	return killed
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 func difference(got, want []time.Time) string {

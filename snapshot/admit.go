@@ -48,9 +48,10 @@ func Ended(p api.Phase) bool {
 func Idle(p api.Phase) bool { return Ended(p) || p == api.PhasePlanned }
 
 // Beside tells whether a restore works beside the instance and only adds to it, as
-// that of one database does for hours: the nightly backup goes on meanwhile.
+// that of one database does for hours, or does not touch it at all, as a drill: the
+// nightly backup goes on meanwhile.
 func Beside(restore *api.Restore) bool {
-	return restore.Spec.Database != nil && (restore.Status.Phase == api.PhaseScratch || restore.Status.Phase == api.PhaseReplicating)
+	return restore.Spec.Drill != nil || restore.Spec.Database != nil && (restore.Status.Phase == api.PhaseScratch || restore.Status.Phase == api.PhaseReplicating)
 }
 
 func older(a, b *api.Backup) bool {

@@ -12,6 +12,7 @@ import (
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/cht"
+	"github.com/medic/cht-backup/snapshot/metrics"
 	"github.com/medic/cht-backup/snapshot/quiesce"
 	"github.com/medic/cht-backup/snapshot/reason"
 )
@@ -124,6 +125,7 @@ func (r *Reconciler) noteStall(b *api.Backup, h hold, t quiesce.Times) {
 	stall := int64(0)
 	if h.mode != api.QuiesceNone {
 		stall = t.Released.Sub(t.Start).Milliseconds()
+		metrics.Stalled(t.Released.Sub(t.Start))
 	}
 	b.Status.StallMilliseconds = &stall
 }

@@ -19,6 +19,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/metrics"
 	"github.com/medic/cht-backup/snapshot/queue"
 	"github.com/medic/cht-backup/snapshot/quiesce"
 	"github.com/medic/cht-backup/snapshot/reason"
@@ -81,6 +82,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	// What is cleaned up is Pending too, and comes into line in a while.
 	waits = err == nil && b.Status.Phase == api.PhasePending && was.Status.Phase != api.PhaseCleaningUp
+	if Ended(b.Status.Phase) && !Ended(was.Status.Phase) {
+		metrics.BackupEnded(b)
+	}
 	return ctrl.Result{RequeueAfter: again}, err
 }
 

@@ -199,6 +199,11 @@ func TestAdmit(t *testing.T) {
 	restore := func(phase api.Phase) *api.Restore {
 		return &api.Restore{ObjectMeta: metav1.ObjectMeta{Name: "r", Namespace: ns}, Status: api.RestoreStatus{Phase: phase}}
 	}
+	drill := func(phase api.Phase) *api.Restore {
+		r := restore(phase)
+		r.Spec.Drill = &api.Drill{}
+		return r
+	}
 	for _, tt := range []struct {
 		name string
 		with client.Object
@@ -215,6 +220,9 @@ func TestAdmit(t *testing.T) {
 		{"a restore is under way", restore(api.PhaseVolumes), true},
 		{"a restore has not begun", restore(""), true},
 		{"a restore is complete", restore(api.PhaseCompleted), false},
+		{"a drill has not begun", drill(""), false},
+		{"a drill is under way", drill(api.PhaseScratch), false},
+		{"a drill tears down", drill(api.PhaseTearingDown), false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBench(t, append(instance(), backup(), tt.with)...)

@@ -89,11 +89,14 @@ func (c cluster) survey(ctx context.Context) (catalog.Survey, map[string]couchdb
 	if len(maps) == 0 {
 		return catalog.Survey{}, nil, reason.Refuse(api.ReasonInstanceIncomplete, "CouchDB has no databases, not even _users: the instance is not set up yet")
 	}
-	counts := make(map[string]couchdb.Counts, len(infos))
+	counts, sequences := make(map[string]couchdb.Counts, len(infos)), make(map[string]int64, len(infos))
 	for name, info := range infos {
 		counts[name] = info.Counts
+		if n, ok := info.Sequence(); ok {
+			sequences[name] = n
+		}
 	}
-	return catalog.Survey{ShardMaps: maps, Counts: counts}, infos, nil
+	return catalog.Survey{ShardMaps: maps, Counts: counts, Sequences: sequences}, infos, nil
 }
 
 // amount adds up the living documents and the bytes of all databases. bytes is nil

@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"k8s.io/apimachinery/pkg/types"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -18,6 +20,8 @@ type Drill struct {
 type DrillStatus struct {
 	// Scratch is the namespace that the backup is restored into.
 	Scratch string `json:"scratch,omitempty"`
+	// ScratchUID is the UID of the Restore in it, once that was made.
+	ScratchUID types.UID `json:"scratchUID,omitempty"`
 	// RestoreMilliseconds is the measured time to recovery: from the begin of the
 	// restore in the scratch namespace to the end of its verification. 0 unless that
 	// was good.

@@ -126,10 +126,10 @@ type BackupScheduleStatus struct {
 	RecoveryPointTime *metav1.Time `json:"recoveryPointTime,omitempty"`
 	// LastRunNow is the value of the annotation run-now that was last obeyed.
 	LastRunNow string `json:"lastRunNow,omitempty"`
-	// Retained and Removed tell of the latest retention: backups kept, and those
-	// whose removal was asked for.
+	// Retained is the number of the schedule's backups that its retention keeps.
 	Retained int32 `json:"retained,omitempty"`
-	Removed  int32 `json:"removed,omitempty"`
+	// Removed counts those that it has removed, since the schedule was created.
+	Removed int64 `json:"removed,omitempty"`
 }
 
 // RunStatus is how far one clock of a schedule is.

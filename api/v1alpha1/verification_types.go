@@ -11,8 +11,8 @@ type VerificationLevel string
 
 // The levels, each with all of those before it.
 const (
-	// VerifyQuick: every shard on the node that its map names, the counts of every
-	// database through every node.
+	// VerifyQuick: every shard on the node that its map names, the counts and the
+	// latest change of every database through every node.
 	VerifyQuick VerificationLevel = "Quick"
 	// VerifySample: the revisions of a random sample of documents.
 	VerifySample VerificationLevel = "Sample"

@@ -28,6 +28,7 @@ import (
 	"github.com/medic/cht-backup/snapshot"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/csi"
+	"github.com/medic/cht-backup/snapshot/metrics"
 	"github.com/medic/cht-backup/snapshot/queue"
 	"github.com/medic/cht-backup/snapshot/quiesce"
 )
@@ -199,6 +200,9 @@ func setUp(mgr ctrl.Manager, kube *rest.Config, c config) error {
 	}
 	clientset, err := kubernetes.NewForConfig(kube)
 	if err != nil {
+		return err
+	}
+	if err := mgr.Add(metrics.Sweeper{Reader: direct}); err != nil {
 		return err
 	}
 	records := catalog.Store{Client: direct, Namespace: c.Namespace}

@@ -63,11 +63,15 @@ func ParseResult(text string) Result {
 // starts with them connects to the source within seconds.
 var memberFiles = []string{"_nodes.couch", "_dbs.couch"}
 
+// NoData begins the error of a volume that has no CouchDB data where the backup's
+// record says.
+const NoData = "there is no CouchDB data"
+
 // Volume prepares one volume. Running it again changes nothing more.
 func Volume(o Options) (Result, error) {
 	var result Result
 	if info, err := os.Stat(o.Data); err != nil || !info.IsDir() {
-		return result, fmt.Errorf("there is no CouchDB data at %s of the volume (%w); the subPath recorded at backup time does not fit this volume", o.Data, errOr(err, "not a directory"))
+		return result, fmt.Errorf("%s at %s of the volume (%w); the subPath recorded at backup time does not fit this volume", NoData, o.Data, errOr(err, "not a directory"))
 	}
 	if o.Cluster {
 		for _, name := range memberFiles {

@@ -50,6 +50,46 @@ func TestCompareCounts(t *testing.T) {
 	}
 }
 
+// A database's latest change must lie between those that were recorded.
+func TestCompareSequences(t *testing.T) {
+	survey := func(suffix int, sequences map[string]int64) catalog.Survey {
+		old := theMap
+		old.Suffix = []int{'.', suffix}
+		return catalog.Survey{ShardMaps: map[string]couchdb.ShardMap{medic: old, "_users": old}, Sequences: sequences}
+	}
+	at := func(n int64) map[string]int64 { return map[string]int64{medic: n, "_users": n} }
+	copies := theMap
+	copies.ByRange = map[string][]string{"0-7": {"couchdb@a", "couchdb@b"}}
+	users := theMap
+	users.ID = "_users"
+	for _, tt := range []struct {
+		name          string
+		before, after catalog.Survey
+		restored      couchdb.ShardMap
+		seq           string
+		problem       string
+	}{
+		{"equal", survey('1', at(74)), survey('1', at(74)), theMap, "74-g1AAAA", ""},
+		{"between", survey('1', at(70)), survey('1', at(80)), theMap, "75-g1AAAA", ""},
+		{"an end is lost", survey('1', at(74)), survey('1', at(80)), theMap, "73-g1AAAA", "change 73, the backup was at 74 or later"},
+		{"a number, as old versions give it", survey('1', at(74)), survey('1', at(80)), theMap, "73", "change 73"},
+		{"of another time", survey('1', at(74)), survey('1', at(80)), theMap, "81-g1AAAA", "at 80 or earlier"},
+		{"CouchDB's own grows when it starts", survey('1', at(74)), survey('1', at(80)), users, "81-g1AAAA", ""},
+		{"and does not shrink", survey('1', at(74)), survey('1', at(80)), users, "1-g1AAAA", "_users is at change 1"},
+		{"a backup of an older version", survey('1', nil), survey('1', nil), theMap, "1-g1AAAA", ""},
+		{"no number", survey('1', at(74)), survey('1', at(80)), theMap, "null", ""},
+		{"made again while it was backed up", survey('0', at(74)), survey('1', at(2)), theMap, "1-g1AAAA", ""},
+		{"several copies of a shard", survey('1', at(74)), survey('1', at(74)), copies, "73-g1AAAA", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			problems := compareSequences(catalog.Record{Before: tt.before, After: tt.after}, []couchdb.ShardMap{tt.restored}, map[string]couchdb.Info{tt.restored.ID: {UpdateSeq: tt.seq}})
+			if text := strings.Join(problems, "; "); (text == "") != (tt.problem == "") || !strings.Contains(text, tt.problem) {
+				t.Errorf("got %q, want %q", text, tt.problem)
+			}
+		})
+	}
+}
+
 func TestJudge(t *testing.T) {
 	v := api.Verification{}
 	if err := Judge(&v, 0); err != nil {

@@ -58,14 +58,14 @@ var errFewer = errors.New("not all databases answer")
 // counts asks every node for the counts of every database.
 func (r *run) counts(ctx context.Context) error {
 	for i, client := range r.Clients {
-		var counts map[string]couchdb.Counts
+		var infos map[string]couchdb.Info
 		looks := 0
 		finding, err := r.insist(ctx, patience, func() (err error) {
-			if counts, err = client.Counts(ctx, r.names); err != nil {
+			if infos, err = client.Infos(ctx, r.names); err != nil {
 				return err
 			}
 			// Fresh maps may take a moment; after that a missing answer is a finding.
-			if looks++; len(counts) < len(r.names) && looks < patience {
+			if looks++; len(infos) < len(r.names) && looks < patience {
 				return errFewer
 			}
 			return nil
@@ -77,12 +77,15 @@ func (r *run) counts(ctx context.Context) error {
 			r.problem("%s does not count its documents: %s", r.Services[i], finding)
 			continue
 		}
-		documents, problems := compareCounts(r.Record, counts, r.names)
+		counts := make(map[string]couchdb.Counts, len(infos))
 		total := int64(0)
-		for name, c := range counts {
-			r.totals[name] = c.Documents + c.Deleted
+		for name, info := range infos {
+			counts[name] = info.Counts
+			r.totals[name] = info.Documents + info.Deleted
 			total += r.totals[name]
 		}
+		documents, problems := compareCounts(r.Record, counts, r.names)
+		problems = append(problems, compareSequences(r.Record, r.Maps, infos)...)
 		r.meter.total.Store(total)
 		r.count(func(v *api.Verification) { v.Documents = documents })
 		for _, p := range problems {
@@ -113,4 +116,41 @@ func compareCounts(record catalog.Record, restored map[string]couchdb.Counts, da
 		}
 	}
 	return documents, problems
+}
+
+// compareSequences says which databases are at an earlier or later change than the
+// record allows. A file that lost its end, and with it only new revisions of
+// documents that it has, counts right.
+func compareSequences(record catalog.Record, maps []couchdb.ShardMap, restored map[string]couchdb.Info) (problems []string) {
+	for _, m := range maps {
+		info, answered := restored[m.ID]
+		got, ok := info.Sequence()
+		if !answered || !ok || !counted(record, m) {
+			continue
+		}
+		if least, ok := record.Before.Sequences[m.ID]; ok && got < least {
+			problems = append(problems, fmt.Sprintf("database %s is at change %d, the backup was at %d or later: the latest revisions of documents are missing", m.ID, got, least))
+		}
+		if most, ok := record.After.Sequences[m.ID]; ok && m.ID[0] != '_' && got > most {
+			problems = append(problems, fmt.Sprintf("database %s is at change %d, the backup was at %d or earlier", m.ID, got, most))
+		}
+	}
+	return problems
+}
+
+// counted tells whether the record's sequences speak of that very database: one that
+// was deleted and made again while the backup was taken begins anew, and where a
+// shard has several copies any of them may have been asked.
+func counted(record catalog.Record, m couchdb.ShardMap) bool {
+	for _, nodes := range m.ByRange {
+		if len(nodes) != 1 {
+			return false
+		}
+	}
+	for _, survey := range []catalog.Survey{record.Before, record.After} {
+		if old, ok := survey.ShardMaps[m.ID]; ok && !slices.Equal(old.Suffix, m.Suffix) {
+			return false
+		}
+	}
+	return true
 }

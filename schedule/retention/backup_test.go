@@ -1,10 +1,12 @@
 package retention
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 )
@@ -53,5 +55,29 @@ func TestOf(t *testing.T) {
 				t.Errorf("got %+v, want %+v", got, c.want)
 			}
 		})
+	}
+}
+
+func TestKnown(t *testing.T) {
+	backup := func(name, uid, schedule string) api.Backup {
+		b := api.Backup{ObjectMeta: metav1.ObjectMeta{Namespace: "medic", Name: name, UID: types.UID(uid)}}
+		if schedule != "" {
+			b.Labels = map[string]string{api.ScheduleLabel: schedule}
+		}
+		return b
+	}
+	restore := func(name, from, uid string, phase api.Phase) api.Restore {
+		return api.Restore{ObjectMeta: metav1.ObjectMeta{Namespace: "clone", Name: name}, Spec: api.RestoreSpec{Source: api.BackupReference{Namespace: "medic", Name: from, UID: types.UID(uid)}},
+			Status: api.RestoreStatus{Phase: phase}}
+	}
+	elsewhere := restore("elsewhere", "c", "", "")
+	elsewhere.Spec.Source.Namespace = "other"
+	known := Known("nightly", []api.Backup{backup("a", "1", "nightly"), backup("b", "2", ""), backup("c", "3", "hourly"), backup("d", "4", "nightly"), backup("e", "5", "nightly")}, []api.Restore{
+		restore("new", "a", "", ""), restore("planned", "b", "2", api.PhasePlanned), restore("ended", "d", "", api.PhaseCompleted), restore("failed", "d", "", api.PhaseFailed),
+		restore("expired", "d", "", api.PhaseExpired), restore("of its predecessor", "e", "0", api.PhaseVolumes), elsewhere,
+	})
+	want := []Backup{{Name: "a", InUse: "restore clone/new"}, {Name: "b", InUse: "restore clone/planned", Foreign: "manual"}, {Name: "c", Foreign: "of schedule hourly"}, {Name: "d"}, {Name: "e"}}
+	if !slices.Equal(known, want) {
+		t.Errorf("got %+v\nwant %+v", known, want)
 	}
 }

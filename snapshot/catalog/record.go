@@ -40,6 +40,9 @@ type Record struct {
 type Survey struct {
 	ShardMaps map[string]couchdb.ShardMap `json:"shardMaps"`
 	Counts    map[string]couchdb.Counts   `json:"counts"`
+	// Sequences are the numbers of the databases' latest changes, summed over their
+	// shards. Backups of older versions have none.
+	Sequences map[string]int64 `json:"sequences,omitempty"`
 }
 
 // Node is one CouchDB node and the snapshot of its volume.

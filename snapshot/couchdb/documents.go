@@ -27,6 +27,15 @@ type Info struct {
 	FileBytes int64
 }
 
+// Sequence is the number that UpdateSeq begins with: the changes of all shards
+// together. It never falls; a file that went back to an earlier state has a lesser
+// one, even where no document was added or deleted since.
+func (i Info) Sequence() (int64, bool) {
+	head, _, _ := strings.Cut(i.UpdateSeq, "-")
+	n, err := strconv.ParseInt(head, 10, 64)
+	return n, err == nil
+}
+
 // Infos asks for several databases at once, as Counts does.
 func (c *Client) Infos(ctx context.Context, databases []string) (map[string]Info, error) {
 	infos := make(map[string]Info, len(databases))

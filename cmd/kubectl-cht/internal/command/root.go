@@ -80,7 +80,8 @@ func Root(env *Env, version string) *cobra.Command {
 	root.SetErr(env.ErrOut)
 	root.PersistentFlags().StringVar(&env.SystemNamespace, "system-namespace", "cht-backup-system", "Namespace of the cht-backup controller, where the records of backups are kept")
 	root.PersistentFlags().BoolVar(&env.Plain, "no-color", false, "No colour, also on a terminal; so does a NO_COLOR in the environment")
-	root.AddCommand(backupCommand(env), restoreCommand(env), scheduleCommand(env), drillCommand(env), statusCommand(env), listCommand(env), describeCommand(env), deleteCommand(env), versionCommand(env, version))
+	root.AddCommand(backupCommand(env), restoreCommand(env), scheduleCommand(env), drillCommand(env), statusCommand(env), listCommand(env), describeCommand(env),
+		deleteCommand(env), retentionCommand(env), versionCommand(env, version))
 	return root
 }
 

@@ -1,0 +1,457 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/reason"
+)
+
+func drill(d api.Drill) func(*api.Restore) {
+	return func(r *api.Restore) {
+		r.Spec.Drill, r.Spec.Verify, r.Status.BackupUID = &d, api.VerifySample, "u1"
+		r.Status.Drill = &api.DrillStatus{Scratch: scratchName(r)}
+	}
+}
+
+func keeping(d time.Duration) api.Drill { return api.Drill{KeepFailed: &metav1.Duration{Duration: d}} }
+
+// scratched is a drill's scratch namespace, and the restore in it, which ended so.
+func scratched(r *api.Restore, p api.Phase, why string, v *api.Verification) (*corev1.Namespace, *api.Restore) {
+	child := scratchRestore(r, "u1")
+	child.UID = "child-1"
+	start, end := metav1.NewMicroTime(epoch), metav1.NewMicroTime(epoch.Add(time.Minute))
+	child.Status = api.RestoreStatus{Phase: p, StartTime: &start, Verification: v}
+	if p == api.PhaseCompleted || p == api.PhaseFailed {
+		child.Status.CompletionTime = &end
+	}
+	if why != "" {
+		meta.SetStatusCondition(&child.Status.Conditions, metav1.Condition{Type: api.ConditionReady, Status: metav1.ConditionFalse, Reason: why, Message: "as it was found"})
+	}
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: child.Namespace, UID: "n1", Labels: labels(r, ""), Annotations: scratchFor(r)}}, child
+}
+
+func proof() *api.Verification {
+	end := metav1.NewMicroTime(epoch.Add(42 * time.Second))
+	return &api.Verification{Level: api.VerifySample, Databases: 3, Shards: 36, Documents: 700, Sampled: 30, CompletionTime: &end}
+}
+
+func bad() *api.Verification { return &api.Verification{Problems: []string{"database medic"}} }
+
+// What the scratch restore comes to, and what that means for the backup.
+func TestDrilling(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		phase  api.Phase
+		why    string
+		v      *api.Verification
+		change func(*api.Restore)
+		reason string // "" when it is good or not over
+		says   string
+	}{
+		{"not taken up yet", "", "", nil, nil, "", ""},
+		{"under way", api.PhaseVerifying, api.ReasonProgressing, &api.Verification{Level: api.VerifySample}, nil, "", ""},
+		{"proven", api.PhaseCompleted, api.ReasonCompleted, proof(), nil, "", ""},
+		{"other data", api.PhaseFailed, api.ReasonVerificationFailed, bad(), nil, api.ReasonVerificationFailed, "as it was found"},
+		{"no shard", api.PhaseFailed, api.ReasonShardsMissing, bad(), nil, api.ReasonShardsMissing, "as it was found"},
+		{"a volume without data", api.PhaseFailed, api.ReasonPrepareFailed, bad(), nil, api.ReasonPrepareFailed, "as it was found"},
+		{"a volume that could not be prepared", api.PhaseFailed, api.ReasonPrepareFailed, nil, nil, api.ReasonDrillFailed, "neither proven nor disproven"},
+		{"CouchDB did not start", api.PhaseFailed, api.ReasonStartTimeout, nil, nil, api.ReasonDrillFailed, "(StartTimeout): as it was found"},
+		{"CouchDB stopped answering after it had lacked something", api.PhaseFailed, api.ReasonStartTimeout, bad(), nil, api.ReasonDrillFailed, "neither"},
+		{"it is being removed", api.PhaseExpiring, api.ReasonStartTimeout, nil, nil, api.ReasonDrillFailed, "neither"},
+		{"somebody aborted it", api.PhaseFailed, api.ReasonAborted, nil, nil, api.ReasonAborted, "was aborted"},
+		{"somebody made it again", api.PhaseCompleted, api.ReasonCompleted, proof(), func(r *api.Restore) { r.Status.Drill.ScratchUID = "child-0" }, api.ReasonDrillFailed, "was deleted"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := restoreOf(drill(api.Drill{}), phase(api.PhaseScratch))
+			if tt.change != nil {
+				tt.change(r)
+			}
+			namespace, child := scratched(r, tt.phase, tt.why, tt.v)
+			b := newBench(t, r, namespace, child)
+			err := b.drilling(t.Context(), workOf(t, r))
+			var wait later
+			over := tt.phase == api.PhaseCompleted || tt.reason != ""
+			if e := reason.Of(err); errors.As(err, &wait) == over || (e != nil) != (tt.reason != "") || e != nil && (e.Reason != tt.reason || !strings.Contains(err.Error(), tt.says)) {
+				t.Errorf("got %v", err)
+			}
+			if good := err == nil; good != (r.Status.Drill.RestoreMilliseconds == 42000) {
+				t.Errorf("%v, and the recovery took %d ms", err, r.Status.Drill.RestoreMilliseconds)
+			}
+			if tt.change == nil && (r.Status.Drill.ScratchUID != "child-1" || (r.Status.Verification == nil) != (tt.v == nil)) {
+				t.Errorf("%+v, %+v", r.Status.Drill, r.Status.Verification)
+			}
+		})
+	}
+	t.Run("it is made, and not again", func(t *testing.T) {
+		r := restoreOf(drill(api.Drill{}), phase(api.PhaseScratch))
+		b := newBench(t, r)
+		var wait later
+		if err := b.drilling(t.Context(), workOf(t, r)); !errors.As(err, &wait) {
+			t.Fatal(err)
+		}
+		var child api.Restore
+		if err := b.Client.Get(t.Context(), client.ObjectKey{Namespace: scratchName(r), Name: scratchChild}, &child); err != nil {
+			t.Fatal(err)
+		}
+		if s := child.Spec; s.Scope != api.ScopeCouchDB || s.Verify != api.VerifySample || s.TimeToLive == nil || s.GoLive || s.Source.UID != "u1" || child.Annotations[api.ScratchForAnnotation] != target+"/r" {
+			t.Errorf("%+v", child)
+		}
+		r.Status.Drill.ScratchUID = "child-1" // the fake API server gives no UIDs
+		if err := b.Client.Delete(t.Context(), &child); err != nil {
+			t.Fatal(err)
+		}
+		if e := reason.Of(b.drilling(t.Context(), workOf(t, r))); e == nil || e.Reason != api.ReasonDrillFailed {
+			t.Errorf("deleted by somebody: %+v", e)
+		}
+	})
+}
+
+// What is torn down, and what is kept until when.
+func TestTearDown(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		drill  api.Drill
+		why    string // of the drill so far
+		child  api.Phase
+		change func(*api.Restore)
+		now    time.Duration
+		kept   bool
+	}{
+		{"proven", keeping(time.Hour), "", api.PhaseCompleted, nil, 0, false},
+		{"failed, nothing asked for", api.Drill{}, api.ReasonShardsMissing, api.PhaseFailed, nil, 0, false},
+		{"failed, to be kept", keeping(time.Hour), api.ReasonShardsMissing, api.PhaseFailed, nil, 0, true},
+		{"without a verdict, to be kept", keeping(time.Hour), api.ReasonDrillFailed, api.PhaseFailed, nil, 0, true},
+		{"longer than scratch restores live", keeping(700 * time.Hour), api.ReasonShardsMissing, api.PhaseFailed, nil, 0, true},
+		{"its time is over: the controller was away", keeping(time.Hour), api.ReasonShardsMissing, api.PhaseFailed, nil, 2 * time.Hour, false},
+		{"aborted", keeping(time.Hour), api.ReasonAborted, api.PhaseFailed, nil, 0, false},
+		{"failed, then aborted", keeping(time.Hour), api.ReasonShardsMissing, api.PhaseFailed, func(r *api.Restore) { r.Spec.Abort = true }, 0, false},
+		{"failed with a scratch restore under way", keeping(time.Hour), api.ReasonStartTimeout, api.PhaseCouchDB, nil, 0, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := restoreOf(drill(tt.drill), phase(api.PhaseTearingDown), func(r *api.Restore) {
+				r.Status.PendingReason, r.Status.PendingMessage, r.Status.Verification = tt.why, "as it was found", proof()
+			})
+			if tt.change != nil {
+				tt.change(r)
+			}
+			namespace, child := scratched(r, tt.child, tt.why, bad())
+			b := newBench(t, r, namespace, child)
+			b.now = epoch.Add(tt.now)
+			got, err := b.reconcile()
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, want := ready(got), api.PhaseFailed
+			if tt.why == "" {
+				want = api.PhaseCompleted
+			}
+			if got.Status.Phase != want || tt.why != "" && c.Reason != tt.why || got.Status.CompletionTime == nil || got.Status.PendingReason != "" {
+				t.Errorf("%s, %+v", got.Status.Phase, c)
+			}
+			if left := b.there([]client.Object{namespace, child}); tt.kept != (len(left) == 2) || !tt.kept && len(left) > 0 {
+				t.Errorf("there is left %v", left)
+			}
+			until := got.Status.Drill.KeptUntil
+			if tt.kept != (until != nil) || tt.kept != strings.Contains(c.Message, "is kept until") || got.Status.ExpirationTime != nil {
+				t.Errorf("kept until %v: %s", until, c.Message)
+			}
+			if !tt.kept {
+				return
+			}
+			if err := b.Client.Get(t.Context(), client.ObjectKeyFromObject(child), child); err != nil || child.Spec.TimeToLive.Duration != tt.drill.KeepFailed.Duration || !until.Equal(expiring(child)) {
+				t.Errorf("%v: it lives for %s, until %v", err, child.Spec.TimeToLive, until)
+			}
+			// Whoever has seen enough deletes the drill.
+			if err := b.Client.Delete(t.Context(), got); err != nil {
+				t.Fatal(err)
+			}
+			if gone, err := b.reconcile(); err != nil || gone != nil || len(b.there([]client.Object{namespace, child})) > 0 {
+				t.Errorf("deleted, there is left %v (%v)", b.there([]client.Object{namespace, child}), err)
+			}
+		})
+	}
+}
+
+func expiring(r *api.Restore) *metav1.Time {
+	setExpiration(r)
+	return r.Status.ExpirationTime
+}
+
+// A drill is not over while anything of it is there, however long that takes.
+func TestTearDownWaits(t *testing.T) {
+	r := restoreOf(drill(api.Drill{}), phase(api.PhaseTearingDown))
+	in := func(v *corev1.PersistentVolume) { v.Spec.ClaimRef.Namespace, v.Labels = scratchName(r), nil }
+	released := func(v *corev1.PersistentVolume) { v.Status.Phase = corev1.VolumeReleased }
+	mine := volume("pv-late", "couchdb-1-claim0", corev1.PersistentVolumeReclaimRetain, in, released)
+	imported := &snapv1.VolumeSnapshotContent{ObjectMeta: metav1.ObjectMeta{Name: "import"}, Spec: snapv1.VolumeSnapshotContentSpec{VolumeSnapshotRef: corev1.ObjectReference{Namespace: scratchName(r)}}}
+	theirs := volume("pv-theirs", "couchdb-1-claim0", corev1.PersistentVolumeReclaimRetain, released)
+	b := newBench(t, r, mine, imported, theirs)
+	for _, step := range []struct {
+		at   time.Duration
+		says string
+		then client.Object
+	}{{0, "content import", imported}, {time.Minute, "volume pv-late", nil}, {30 * 24 * time.Hour, "volume pv-late", mine}} {
+		b.now = epoch.Add(step.at)
+		got, err := b.reconcile()
+		if got.Status.Phase != api.PhaseTearingDown || !strings.Contains(strings.ToLower(ready(got).Message), step.says) {
+			t.Errorf("after %s: %s, %+v (%v)", step.at, got.Status.Phase, ready(got), err)
+		}
+		if step.then != nil {
+			if err := b.Client.Delete(t.Context(), step.then); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got, err := b.reconcile(); err != nil || got.Status.Phase != api.PhaseCompleted {
+		t.Errorf("%s (%v)", got.Status.Phase, err)
+	}
+	if err := b.Client.Get(t.Context(), client.ObjectKeyFromObject(theirs), theirs); err != nil || theirs.Spec.PersistentVolumeReclaimPolicy != corev1.PersistentVolumeReclaimRetain {
+		t.Errorf("somebody else's volume is %s (%v)", theirs.Spec.PersistentVolumeReclaimPolicy, err)
+	}
+}
+
+// Whatever befalls a drill on its way, it tears down and says why.
+func TestDrillFails(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*api.Restore)
+		record bool
+		want   string
+	}{
+		{"aborted", func(r *api.Restore) { r.Spec.Abort = true }, true, api.ReasonAborted},
+		{"the backup is gone", func(*api.Restore) {}, false, api.ReasonBackupNotFound},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := restoreOf(drill(api.Drill{}), phase(api.PhaseScratch), tt.change, func(r *api.Restore) { r.Status.Record = "gone" })
+			namespace, child := scratched(r, api.PhaseCouchDB, "", nil)
+			b := newBench(t, r, namespace, child)
+			got, err := b.reconcile()
+			if err != nil || got.Status.Phase != api.PhaseTearingDown || got.Status.PendingReason != tt.want {
+				t.Fatalf("%s, %s (%v)", got.Status.Phase, got.Status.PendingReason, err)
+			}
+			if got, err = b.reconcile(); err != nil || got.Status.Phase != api.PhaseFailed || ready(got).Reason != tt.want {
+				t.Errorf("%s, %+v (%v)", got.Status.Phase, ready(got), err)
+			}
+			if left := b.there([]client.Object{namespace, child}); len(left) > 0 {
+				t.Errorf("there is left %v", left)
+			}
+		})
+	}
+}
+
+// Which failures are told on the Backup.
+func TestTellBackup(t *testing.T) {
+	for why, tells := range map[string]bool{api.ReasonShardsMissing: true, api.ReasonDrillFailed: true, api.ReasonNodeUnavailable: true, api.ReasonAborted: false, api.ReasonConcurrentOperation: false} {
+		r := restoreOf(drill(api.Drill{}), phase(api.PhaseFailed))
+		meta.SetStatusCondition(&r.Status.Conditions, metav1.Condition{Type: api.ConditionReady, Status: metav1.ConditionFalse, Reason: why, Message: "m"})
+		for uid, same := range map[types.UID]bool{"u1": true, "u2": false} {
+			b := newBench(t, &api.Backup{ObjectMeta: metav1.ObjectMeta{Namespace: source, Name: "nightly", UID: uid}})
+			raised := events.NewFakeRecorder(10)
+			b.Events = raised
+			b.tellBackup(t.Context(), r)
+			if n := len(raised.Events); n != map[bool]int{true: 1}[tells && same] {
+				t.Errorf("%s of backup %s: %d events", why, uid, n)
+			}
+		}
+	}
+}
+
+// cluster does what others do to a drill's objects: the scratch restore comes to its
+// end, its volume and its import go when the namespace does.
+func (b *bench) cluster(ctx context.Context, c client.WithWatch, end api.Phase, v *api.Verification) error {
+	var children api.RestoreList
+	if err := c.List(ctx, &children, client.MatchingFields{"metadata.name": scratchChild}); err != nil {
+		return err
+	}
+	volumes := []client.Object{
+		&corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "pv-scratch"}, Status: corev1.PersistentVolumeStatus{Phase: corev1.VolumeBound}},
+		&snapv1.VolumeSnapshotContent{ObjectMeta: metav1.ObjectMeta{Name: "import-scratch"}},
+	}
+	for i := range children.Items {
+		child := &children.Items[i]
+		if child.Status.Phase != "" {
+			continue
+		}
+		now := metav1.NewMicroTime(epoch)
+		child.Status.Phase, child.Status.StartTime, child.Status.CompletionTime, child.Status.Verification = end, &now, &now, v
+		if end == api.PhaseFailed {
+			meta.SetStatusCondition(&child.Status.Conditions, metav1.Condition{Type: api.ConditionReady, Status: metav1.ConditionFalse, Reason: api.ReasonVerificationFailed, Message: "medic"})
+		}
+		volumes[0].(*corev1.PersistentVolume).Spec.ClaimRef = &corev1.ObjectReference{Namespace: child.Namespace, Name: "c"}
+		volumes[1].(*snapv1.VolumeSnapshotContent).Spec.VolumeSnapshotRef = corev1.ObjectReference{Namespace: child.Namespace, Name: "c"}
+		if err := errors.Join(c.Create(ctx, volumes[0]), c.Create(ctx, volumes[1]), c.Status().Update(ctx, child)); err != nil {
+			return err
+		}
+	}
+	err := c.Get(ctx, client.ObjectKey{Name: scratchName(restoreOf())}, &corev1.Namespace{})
+	if err == nil || len(children.Items) > 0 {
+		return nil
+	}
+	for _, o := range volumes {
+		if err := c.Delete(ctx, o); client.IgnoreNotFound(err) != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// The controller dies at every call that it makes to the API server, once each; the
+// drill ends as it should, and nothing is left.
+func TestDrillWhateverIsCutShort(t *testing.T) {
+	for end, v := range map[api.Phase]*api.Verification{api.PhaseCompleted: proof(), api.PhaseFailed: bad()} {
+		for dies := 0; ; dies++ {
+			r := restoreOf(drill(api.Drill{}), func(r *api.Restore) { r.Status = api.RestoreStatus{}; r.Finalizers = nil })
+			r.Spec.Source.Namespace, r.Namespace = source, target
+			b := newBench(t, r, gp3())
+			b.put("u1", target)
+			plain, died, calls := b.Client, errors.New("killed"), 0
+			call := func(do func() error) error {
+				if calls++; calls == dies {
+					return died
+				}
+				if err := do(); err != nil {
+					return err
+				}
+				return b.cluster(t.Context(), plain, end, v)
+			}
+			b.Client = interceptor.NewClient(plain, interceptor.Funcs{
+				Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+					return call(func() error { return c.Get(ctx, key, o, opts...) })
+				},
+				List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+					return call(func() error { return c.List(ctx, list, opts...) })
+				},
+				Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+					return call(func() error { return c.Create(ctx, o, opts...) })
+				},
+				Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+					return call(func() error { return c.Delete(ctx, o, opts...) })
+				},
+				Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, opts ...client.PatchOption) error {
+					return call(func() error { return c.Patch(ctx, o, patch, opts...) })
+				},
+				SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+					return call(func() error { return c.SubResource(sub).Patch(ctx, o, patch, opts...) })
+				},
+			})
+			b.Records.Client = b.Client
+			for range 12 {
+				if _, err := b.Reconcile(t.Context(), request()); err != nil && !errors.Is(err, died) {
+					t.Fatalf("killed at call %d: %v", dies, err)
+				}
+			}
+			b.Client, b.Records.Client = plain, plain
+			got, _ := b.reconcile()
+			if got.Status.Phase != end || end == api.PhaseFailed && ready(got).Reason != api.ReasonVerificationFailed || got.Status.Verification == nil {
+				t.Fatalf("killed at call %d: %s %+v", dies, got.Status.Phase, ready(got))
+			}
+			var namespaces corev1.NamespaceList
+			var volumes corev1.PersistentVolumeList
+			var contents snapv1.VolumeSnapshotContentList
+			var restores api.RestoreList
+			if err := errors.Join(plain.List(t.Context(), &namespaces), plain.List(t.Context(), &volumes), plain.List(t.Context(), &contents), plain.List(t.Context(), &restores)); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(namespaces.Items) + len(volumes.Items) + len(contents.Items); n > 0 || len(restores.Items) != 1 {
+				t.Errorf("killed at call %d: %d things and %d restores are left", dies, n, len(restores.Items))
+			}
+			if dies > calls {
+				if calls < 20 {
+					t.Errorf("only %d calls were cut short", calls)
+				}
+				break
+			}
+		}
+	}
+}
+
+// Drills stand in the way of each other only.
+func TestDrillsBeside(t *testing.T) {
+	older := func(p api.Phase, change ...func(*api.Restore)) *api.Restore {
+		return restoreOf(append([]func(*api.Restore){phase(p), func(r *api.Restore) {
+			r.Name, r.UID, r.CreationTimestamp = "o", "restore-9", metav1.NewTime(epoch.Add(-time.Hour))
+		}}, change...)...)
+	}
+	younger := func(r *api.Restore) { r.CreationTimestamp = metav1.NewTime(epoch.Add(time.Hour)) }
+	running := &api.Backup{ObjectMeta: metav1.ObjectMeta{Namespace: target, Name: "b"}, Status: api.BackupStatus{Phase: api.PhaseCutting}}
+	for _, tt := range []struct {
+		name  string
+		is    func(*api.Restore)
+		there client.Object
+		busy  bool
+	}{
+		{"a drill beside a drill", drill(api.Drill{}), older(api.PhaseScratch, drill(api.Drill{})), true},
+		{"a drill beside one that tears down", drill(api.Drill{}), older(api.PhaseTearingDown, drill(api.Drill{})), true},
+		{"a drill beside a younger one that has begun", drill(api.Drill{}), older(api.PhaseScratch, drill(api.Drill{}), younger), true},
+		{"a drill beside a younger one that waits", drill(api.Drill{}), older(api.PhasePending, drill(api.Drill{}), younger), false},
+		{"a drill beside one that has ended", drill(api.Drill{}), older(api.PhaseFailed, drill(api.Drill{})), false},
+		{"a drill beside a restore in place", drill(api.Drill{}), older(api.PhaseSwapping, func(r *api.Restore) { r.Spec.InPlace = &api.InPlace{} }), false},
+		{"a drill beside a backup", drill(api.Drill{}), running, false},
+		{"a restore in place beside a drill", func(r *api.Restore) { r.Spec.InPlace = &api.InPlace{} }, older(api.PhaseScratch, drill(api.Drill{})), false},
+		{"one database beside a drill", database(api.DatabaseRestore{Name: "medic"}), older(api.PhaseTearingDown, drill(api.Drill{})), false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := restoreOf(tt.is)
+			err := newBench(t, r, tt.there).onlyOperation(t.Context(), r)
+			if e := reason.Of(err); tt.busy != (e != nil && e.Reason == api.ReasonConcurrentOperation) || !tt.busy && err != nil {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// The scratch restore's verification names the drill, which stays.
+func TestVerifiedNamesTheDrill(t *testing.T) {
+	r := restoreOf(drill(api.Drill{}), phase(api.PhaseScratch))
+	namespace, child := scratched(r, api.PhaseVerifying, "", nil)
+	b := newBench(t, r, namespace, child, &api.Backup{ObjectMeta: metav1.ObjectMeta{Namespace: source, Name: "nightly", UID: "u1"}})
+	w := workOf(t, child)
+	if err := b.recordVerified(t.Context(), w, *proof(), nil); err != nil {
+		t.Fatal(err)
+	}
+	var now api.Backup
+	if err := b.Client.Get(t.Context(), client.ObjectKey{Namespace: source, Name: "nightly"}, &now); err != nil {
+		t.Fatal(err)
+	}
+	p := now.Status.Verified
+	if p == nil || p.Restore != target+"/r" || p.RestoreMilliseconds != 42000 || p.Databases != 3 || p.Shards != 36 || p.Documents != 700 || p.Sampled != 30 || !p.Time.Equal(proof().CompletionTime) {
+		t.Errorf("%+v", p)
+	}
+	if c := meta.FindStatusCondition(now.Status.Conditions, api.ConditionVerified); c == nil || !strings.Contains(c.Message, "restore "+target+"/r verified it") {
+		t.Errorf("%+v", c)
+	}
+	if got, err := b.onBehalf(t.Context(), child); err != nil || got != target {
+		t.Errorf("the right of %s counts (%v)", got, err)
+	}
+}
+
+// The plan tells of the scratch namespace, and every step has its part in it.
+func TestDrillPlan(t *testing.T) {
+	r := restoreOf(drill(keeping(time.Hour)))
+	w := workOf(t, r)
+	if got := Steps(r.Spec); !slices.Equal(got, []api.Phase{api.PhasePending, api.PhaseScratch, api.PhaseTearingDown}) {
+		t.Errorf("%v", got)
+	}
+	text := fmt.Sprint(planDrilling(w), planTearingDown(w))
+	for _, says := range []string{"create namespace " + scratchName(r), "claim couchdb-2-claim0", "snapshot h-couchdb-2", "verification Sample", "delete namespace " + scratchName(r), "keep it for 1h0m0s"} {
+		if !strings.Contains(text, says) {
+			t.Errorf("the plan does not say %q: %s", says, text)
+		}
+	}
+}
