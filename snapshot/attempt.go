@@ -87,6 +87,11 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup, instance *found
 		b.Status.Consistency = api.CrashConsistent
 	}
 	b.Status.Volumes = volumes
+	for i := range volumes { // now, since who deletes a snapshot by hand does not wait until it is ready
+		if err := r.Snapshotter.Mark(ctx, b, &volumes[i]); err != nil {
+			log.FromContext(ctx).Info("a snapshot is not marked yet; it will be once it is ready", "snapshot", volumes[i].Snapshot, "error", err.Error())
+		}
+	}
 
 	// 5. Look again, and write down what a restore needs.
 	after, _, err := couch.survey(ctx)
@@ -178,7 +183,7 @@ func (r *Reconciler) finish(ctx context.Context, b *api.Backup) (again time.Dura
 			if !v.Ready {
 				continue
 			}
-			if err := r.Snapshotter.Keep(ctx, v); err != nil {
+			if err := r.Snapshotter.Keep(ctx, b, v); err != nil {
 				v.Ready = false
 				return 0, err
 			}

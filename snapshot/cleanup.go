@@ -12,7 +12,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
-	"github.com/medic/cht-backup/snapshot/catalog"
 )
 
 const (
@@ -55,8 +54,7 @@ func (r *Reconciler) cleanUp(ctx context.Context, b *api.Backup) (again time.Dur
 }
 
 // remove serves the finalizer. Deleting a Backup deletes its snapshots and its
-// record. Deleting its whole namespace does not: that is the disaster a backup
-// is there for, so snapshots and record are kept, and only the object goes.
+// record, unless they are to be retained.
 func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
 	if !controllerutil.ContainsFinalizer(b, api.Finalizer) {
 		return 0, nil
@@ -65,13 +63,11 @@ func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Dura
 	if err := r.Client.Get(ctx, client.ObjectKey{Name: b.Namespace}, &namespace); err != nil {
 		return 0, fmt.Errorf("get namespace %s: %w", b.Namespace, err)
 	}
-	if namespace.DeletionTimestamp != nil && b.Status.Phase == api.PhaseCompleted {
-		// The object's list dies with it; the record's counts from now on.
-		err := r.Records.Allow(ctx, b.Status.Record, b.Spec.AllowedNamespaces)
-		if err != nil && !errors.Is(err, catalog.ErrNotFound) { // a lost record must not hold the namespace for ever
-			return 0, err
-		}
-	} else if left, err := r.discard(ctx, b); err != nil || left > 0 {
+	part := r.discard
+	if retains(b, &namespace) {
+		part = r.retain
+	}
+	if left, err := part(ctx, b); err != nil || left > 0 {
 		return stillThere, err
 	}
 	base := b.DeepCopy()

@@ -141,11 +141,11 @@ func ready(b *api.Backup) metav1.Condition {
 
 // fakeSnapshotter cuts as it is told.
 type fakeSnapshotter struct {
-	prepareErr, cutErr, refreshErr error
+	prepareErr, cutErr, refreshErr, markErr, keepErr error
 	// failFirst is how many cuts fail with cutErr; 0 means all.
-	failFirst                            int
-	neverReady                           bool
-	prepared, cuts, done, discards, kept int
+	failFirst                                    int
+	neverReady                                   bool
+	prepared, cuts, done, discards, marked, kept int
 	// stuck is how many discards find one snapshot still there.
 	stuck int
 }
@@ -175,7 +175,15 @@ func (f *fakeSnapshotter) Refresh(_ context.Context, v *api.VolumeStatus) error 
 	return f.refreshErr
 }
 
-func (f *fakeSnapshotter) Keep(context.Context, *api.VolumeStatus) error { f.kept++; return nil }
+func (f *fakeSnapshotter) Mark(context.Context, *api.Backup, *api.VolumeStatus) error {
+	f.marked++
+	return f.markErr
+}
+
+func (f *fakeSnapshotter) Keep(context.Context, *api.Backup, *api.VolumeStatus) error {
+	f.kept++
+	return f.keepErr
+}
 
 func (f *fakeSnapshotter) Discard(context.Context, *api.Backup) (int, error) {
 	f.discards++

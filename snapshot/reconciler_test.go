@@ -1,7 +1,9 @@
 package snapshot
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -9,8 +11,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/catalog"
@@ -243,22 +248,33 @@ func TestDeletion(t *testing.T) {
 		return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns, DeletionTimestamp: &now, Finalizers: []string{"kubernetes"}}}
 	}
 	alive := func() *corev1.Namespace { return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}} }
+	retaining := func(b *api.Backup) { b.Spec.DeletionPolicy = api.DeletionRetain }
 	for _, tt := range []struct {
 		name      string
 		namespace *corev1.Namespace
 		phase     api.Phase
 		noRecord  bool
 		keeps     bool
+		change    func(*api.Backup)
 	}{
-		{"a completed backup", alive(), api.PhaseCompleted, false, false},
-		{"a failed backup", alive(), api.PhaseFailed, false, false},
-		{"a backup in its middle", alive(), api.PhaseFinishing, false, false},
-		{"its whole namespace", terminating(), api.PhaseCompleted, false, true},
-		{"its whole namespace, and the record is gone already", terminating(), api.PhaseCompleted, true, true},
-		{"its whole namespace, before it was complete", terminating(), api.PhaseFinishing, false, false},
+		{"a completed backup", alive(), api.PhaseCompleted, false, false, nil},
+		{"a failed backup", alive(), api.PhaseFailed, false, false, nil},
+		{"a backup in its middle", alive(), api.PhaseFinishing, false, false, nil},
+		{"its whole namespace", terminating(), api.PhaseCompleted, false, true, nil},
+		{"its whole namespace, and the record is gone already", terminating(), api.PhaseCompleted, true, true, nil},
+		{"its whole namespace, before it was complete", terminating(), api.PhaseFinishing, false, false, nil},
+		{"to be retained", alive(), api.PhaseCompleted, false, true, retaining},
+		{"to be retained, and the record is gone already", alive(), api.PhaseCompleted, true, true, retaining},
+		{"to be retained, but failed", alive(), api.PhaseFailed, false, false, retaining},
+		{"to be retained, in its middle", alive(), api.PhaseFinishing, false, false, retaining},
+		{"held", alive(), api.PhaseCompleted, false, true, func(b *api.Backup) { b.Annotations = map[string]string{api.HoldAnnotation: "for the auditor"} }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			old := backup(in(tt.phase, 1))
+			old.Status.Volumes = []api.VolumeStatus{{Node: "couchdb", Handle: "snap-1", Content: "c"}}
+			if tt.change != nil {
+				tt.change(old)
+			}
 			b := newBench(t, tt.namespace, old)
 			head, err := b.Records.Put(t.Context(), catalog.Record{Namespace: ns, Name: old.Name, UID: old.UID}, nil)
 			if err != nil {
@@ -293,8 +309,11 @@ func TestDeletion(t *testing.T) {
 			if !gone {
 				t.Fatal("the finalizer is never lifted")
 			}
-			if tt.keeps != (b.snaps.discards == 0) {
-				t.Errorf("%d discards", b.snaps.discards)
+			if tt.keeps != (b.snaps.discards == 0) || tt.keeps != (b.snaps.kept == 1) {
+				t.Errorf("%d discards, %d kept", b.snaps.discards, b.snaps.kept)
+			}
+			if said := told(b); tt.keeps != strings.Contains(said, "stay in the storage: snap-1;") || tt.keeps != strings.Contains(said, "kubectl cht delete backup nightly -n "+ns+" --uid uid-5") {
+				t.Errorf("events: %s", said)
 			}
 			heads, err := b.Records.List(t.Context(), ns)
 			if err != nil || (len(heads) == 1) != (tt.keeps && !tt.noRecord) {
@@ -303,6 +322,93 @@ func TestDeletion(t *testing.T) {
 			if len(heads) == 1 && (len(heads[0].AllowedNamespaces) != 1 || heads[0].AllowedNamespaces[0] != "clone") {
 				t.Errorf("the kept record allows %v", heads[0].AllowedNamespaces)
 			}
+			if len(heads) == 1 && heads[0].Hold != old.Annotations[api.HoldAnnotation] {
+				t.Errorf("the kept record is held for %q", heads[0].Hold)
+			}
 		})
+	}
+}
+
+// told gives the events that were raised.
+func told(b *bench) string {
+	var said []string
+	for {
+		select {
+		case e := <-b.Events.(*events.FakeRecorder).Events:
+			said = append(said, e)
+		default:
+			return strings.Join(said, "\n")
+		}
+	}
+}
+
+// What Retain leaves is left even if somebody took a part of it away; only what
+// the API server refuses for the moment is tried again.
+func TestRetainAfterAFailure(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		err  error
+		says string
+		gone bool
+	}{
+		{"a content deleted by hand", fmt.Errorf("get content c: %w", apierrors.NewNotFound(schema.GroupResource{Resource: "volumesnapshotcontents"}, "c")), "snap-1 (its VolumeSnapshotContent c is gone)", true},
+		{"a content that is another's", reason.Refuse(api.ReasonSnapshotFailed, "bound to x/y"), "snap-1 (its VolumeSnapshotContent c is gone)", true},
+		{"the API server hiccups", errors.New("etcd is slow"), "", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			old := backup(in(api.PhaseCompleted, 1), func(b *api.Backup) {
+				b.Spec.DeletionPolicy, b.Status.Volumes = api.DeletionRetain, []api.VolumeStatus{{Node: "couchdb", Handle: "snap-1", Content: "c"}}
+			})
+			b := newBench(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}}, old)
+			b.snaps.keepErr = tt.err
+			if err := b.objects.Delete(t.Context(), old); err != nil {
+				t.Fatal(err)
+			}
+			got, _, err := b.reconcile()
+			if gone := got.Name == ""; gone != tt.gone || (err == nil) != tt.gone || b.snaps.discards > 0 {
+				t.Errorf("gone %v, %v, %d discards", gone, err, b.snaps.discards)
+			}
+			if said := told(b); !strings.Contains(said, tt.says) {
+				t.Errorf("events: %s", said)
+			}
+		})
+	}
+}
+
+// Killed between the snapshots and the record, the next turn removes the record.
+func TestDeletionAfterAFailure(t *testing.T) {
+	old := backup(in(api.PhaseCompleted, 1))
+	b := newBench(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}}, old)
+	if _, err := b.Records.Put(t.Context(), catalog.Record{Namespace: ns, Name: old.Name, UID: old.UID}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.objects.Delete(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	refuse := true
+	b.Records.Client = interceptor.NewClient(b.objects, interceptor.Funcs{Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+		if refuse {
+			return errors.New("etcd is slow")
+		}
+		return c.Delete(ctx, o, opts...)
+	}})
+	if got, _, err := b.reconcile(); err == nil || got.Name == "" || b.snaps.discards != 1 {
+		t.Fatalf("%v, %d discards: the finalizer must stay until the record is gone", err, b.snaps.discards)
+	}
+	refuse = false
+	if got, _, err := b.reconcile(); err != nil || got.Name != "" {
+		t.Errorf("%v, %q is still there", err, got.Name)
+	}
+	if heads, err := b.Records.List(t.Context(), ns); err != nil || len(heads) > 0 {
+		t.Errorf("records %v, %v", heads, err)
+	}
+}
+
+// A cut that cannot be marked at once is not thrown away for it.
+func TestMarkFails(t *testing.T) {
+	b := newBench(t, append(instance(), backup())...)
+	b.snaps.markErr = errors.New("etcd is slow")
+	if got := b.run(); got.Status.Phase != api.PhaseCompleted || got.Status.Attempt != 1 || b.snaps.marked != 1 || b.snaps.kept != 1 {
+		t.Errorf("%s after %d attempts, %d marked, %d kept", got.Status.Phase, got.Status.Attempt, b.snaps.marked, b.snaps.kept)
 	}
 }

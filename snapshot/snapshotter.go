@@ -15,8 +15,10 @@ type Snapshotter interface {
 	Prepare(ctx context.Context, b *api.Backup, nodes []cht.Node) (cut func(context.Context) ([]api.VolumeStatus, error), done func(), err error)
 	// Refresh brings a cut volume's status up to date.
 	Refresh(ctx context.Context, v *api.VolumeStatus) error
-	// Keep makes a cut outlive the namespace it was taken in.
-	Keep(ctx context.Context, v *api.VolumeStatus) error
+	// Mark writes on a cut whose it is, so that it is found by that.
+	Mark(ctx context.Context, b *api.Backup, v *api.VolumeStatus) error
+	// Keep makes a cut outlive the namespace it was taken in, and marks it.
+	Keep(ctx context.Context, b *api.Backup, v *api.VolumeStatus) error
 	// Discard removes what the backup has in the storage and tells how much of it
 	// is still there.
 	Discard(ctx context.Context, b *api.Backup) (left int, err error)

@@ -58,7 +58,11 @@ const (
 	// RunNowAnnotation, set on a BackupSchedule to a value that it has not had,
 	// starts a run at once.
 	RunNowAnnotation = prefix + "run-now"
-	// HoldAnnotation keeps a Backup from every retention; its value says why.
+	// RetainedAnnotation tells, on a VolumeSnapshotContent, when its Backup was deleted
+	// and left it in the storage on purpose.
+	RetainedAnnotation = prefix + "retained"
+	// HoldAnnotation keeps a Backup from every retention; its value says why. Deleted
+	// all the same, it leaves its snapshots and its record, which is held then.
 	HoldAnnotation = prefix + "hold"
 	// Finalizer holds a Backup until its snapshots and its record are gone, and a
 	// Restore until what it made outside its namespace is gone.
@@ -181,6 +185,8 @@ const (
 	ReasonReadyTimeout       = "ReadyTimeout"
 	ReasonInterrupted        = "Interrupted"
 	ReasonRecordFailed       = "RecordFailed"
+	// Of an event: the Backup is gone, its snapshots and its record are not.
+	ReasonRetained = "Retained"
 
 	// Refusals and failures of a restore.
 	ReasonBackupNotFound      = "BackupNotFound"

@@ -55,6 +55,8 @@ type Head struct {
 	UID               types.UID
 	AllowedNamespaces []string
 	CutTime           string // RFC 3339
+	// Hold says why it must not be deleted; "" if it may be.
+	Hold string
 }
 
 func secretName(uid types.UID, part int) string {
@@ -151,37 +153,48 @@ func (s Store) List(ctx context.Context, namespace string) ([]Head, error) {
 	if namespace != "" {
 		labels[api.SourceNamespaceLabel] = namespace
 	}
-	// Metadata is enough, and spares the memory of all the records' bytes.
+	secrets, err := s.list(ctx, labels)
+	if err != nil {
+		return nil, err
+	}
 	var heads []Head
-	list := &metav1.PartialObjectMetadataList{}
-	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
-	token := ""
-	for {
-		if err := s.Client.List(ctx, list, client.InNamespace(s.Namespace), labels, client.Limit(500), client.Continue(token)); err != nil {
-			return nil, fmt.Errorf("list records in %s: %w", s.Namespace, err)
-		}
-		for _, item := range list.Items {
-			head := Head{Secret: item.Name, Namespace: item.Labels[api.SourceNamespaceLabel], Name: item.Annotations[api.SourceNameAnnotation],
-				UID: types.UID(item.Labels[api.BackupUIDLabel]), CutTime: item.Annotations[cutTimeAnnotation]}
-			if allowed := item.Annotations[api.AllowedNamespacesAnnotation]; allowed != "" {
-				head.AllowedNamespaces = strings.Split(allowed, ",")
-			}
+	for i := range secrets {
+		if head, _, ok := HeadOf(&secrets[i]); ok {
 			heads = append(heads, head)
 		}
-		if token = list.Continue; token == "" {
-			return heads, nil
-		}
 	}
+	return heads, nil
 }
 
 // Allow writes into a record's head which namespaces it may be restored into.
 func (s Store) Allow(ctx context.Context, head string, namespaces []string) error {
+	return s.annotate(ctx, head, "set the allowed namespaces of", map[string]any{api.AllowedNamespacesAnnotation: strings.Join(namespaces, ",")})
+}
+
+// Hold writes into a record's head why it must not be deleted; "" lets it go.
+func (s Store) Hold(ctx context.Context, head, why string) error {
+	return s.annotate(ctx, head, "hold", map[string]any{api.HoldAnnotation: orNothing(why)})
+}
+
+// Outlive writes into a record's head what stood on its Backup, which goes.
+func (s Store) Outlive(ctx context.Context, head string, allowed []string, hold string) error {
+	return s.annotate(ctx, head, "keep", map[string]any{api.AllowedNamespacesAnnotation: strings.Join(allowed, ","), api.HoldAnnotation: orNothing(hold)})
+}
+
+// orNothing is what a merge patch takes for no value.
+func orNothing(value string) any {
+	if value == "" {
+		return nil
+	}
+	return value
+}
+
+func (s Store) annotate(ctx context.Context, head, doing string, annotations map[string]any) error {
 	if head == "" {
 		return ErrNotFound
 	}
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: head, Namespace: s.Namespace}}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{
-		api.AllowedNamespacesAnnotation: strings.Join(namespaces, ",")}}})
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": annotations}})
 	if err != nil {
 		return err
 	}
@@ -190,20 +203,7 @@ func (s Store) Allow(ctx context.Context, head string, namespaces []string) erro
 		return ErrNotFound
 	}
 	if err != nil {
-		return fmt.Errorf("set the allowed namespaces of record %s/%s: %w", s.Namespace, head, err)
-	}
-	return nil
-}
-
-// Delete removes a record, the head first: what is half removed is not there.
-func (s Store) Delete(ctx context.Context, uid types.UID) error {
-	head := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: secretName(uid, 0), Namespace: s.Namespace}}
-	if err := s.Client.Delete(ctx, head); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("delete record %s/%s: %w", s.Namespace, head.Name, err)
-	}
-	err := s.Client.DeleteAllOf(ctx, &corev1.Secret{}, client.InNamespace(s.Namespace), client.MatchingLabels{api.BackupUIDLabel: string(uid)})
-	if err != nil {
-		return fmt.Errorf("delete the parts of record %s/%s: %w", s.Namespace, head.Name, err)
+		return fmt.Errorf("%s record %s/%s: %w", doing, s.Namespace, head, err)
 	}
 	return nil
 }

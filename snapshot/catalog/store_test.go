@@ -213,6 +213,8 @@ func TestGetRefusesANewerFormat(t *testing.T) {
 func TestListAllowDelete(t *testing.T) {
 	s, _ := storedLarge(t)
 	for _, o := range []client.Object{&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: "cht-backup-tls"}},
+		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: "forged", Labels: map[string]string{api.BackupUIDLabel: "uid-1", partLabel: headPart}}},
+		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: "forged-too", Labels: map[string]string{api.BackupUIDLabel: "uid-1"}}},
 		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "elsewhere", Name: secretName("uid-9", 0), Labels: map[string]string{partLabel: headPart}}}} {
 		if err := s.Client.Create(t.Context(), o); err != nil {
 			t.Fatal(err)
@@ -279,7 +281,58 @@ func TestListAllowDelete(t *testing.T) {
 		names = append(names, secret.Name)
 	}
 	slices.Sort(names)
-	if want := []string{"cht-backup-tls", secretName("uid-2", 0), secretName("uid-9", 0)}; !slices.Equal(names, want) {
+	if want := []string{"cht-backup-tls", secretName("uid-2", 0), secretName("uid-9", 0), "forged", "forged-too"}; !slices.Equal(names, want) {
 		t.Errorf("left %v, want %v", names, want)
+	}
+}
+
+// A record that lost its head, or some of its parts, goes like a whole one.
+func TestDeleteTheRest(t *testing.T) {
+	for _, gone := range []int{0, 1} {
+		s, _ := storedLarge(t)
+		if err := s.Client.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: secretName("uid-1", gone)}}); err != nil {
+			t.Fatal(err)
+		}
+		if parts, err := s.Parts(t.Context(), "cht-kilifi"); err != nil || len(parts) < 2 {
+			t.Fatalf("%d parts, %v: nothing is left to delete", len(parts), err)
+		}
+		if err := s.Delete(t.Context(), "uid-1"); err != nil {
+			t.Fatal(err)
+		}
+		if parts, err := s.Parts(t.Context(), ""); err != nil || len(parts) > 0 {
+			t.Errorf("without part %d: left %d parts, %v", gone, len(parts), err)
+		}
+	}
+}
+
+func TestHoldAndOutlive(t *testing.T) {
+	s := store()
+	head, err := s.Put(t.Context(), record("uid-1"), []string{"a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(hold, allowed string) {
+		t.Helper()
+		heads, err := s.List(t.Context(), "")
+		if err != nil || len(heads) != 1 || heads[0].Hold != hold || strings.Join(heads[0].AllowedNamespaces, ",") != allowed {
+			t.Errorf("%+v, %v; want held for %q, allowed %q", heads, err, hold, allowed)
+		}
+	}
+	for _, step := range []struct {
+		do            func() error
+		hold, allowed string
+	}{
+		{func() error { return s.Hold(t.Context(), head, "audit") }, "audit", "a"},
+		{func() error { return s.Outlive(t.Context(), head, []string{"b", "c"}, "") }, "", "b,c"},
+		{func() error { return s.Outlive(t.Context(), head, nil, "trial") }, "trial", ""},
+		{func() error { return s.Hold(t.Context(), head, "") }, "", ""},
+	} {
+		if err := step.do(); err != nil {
+			t.Fatal(err)
+		}
+		check(step.hold, step.allowed)
+	}
+	if err := s.Hold(t.Context(), "nothing", "x"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("held a record that is not there: %v", err)
 	}
 }

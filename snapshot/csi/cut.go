@@ -65,7 +65,7 @@ func newSnapshot(b *api.Backup, node cht.Node, class string) *snapv1.VolumeSnaps
 	return &snapv1.VolumeSnapshot{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: b.Namespace,
-			Name:      fmt.Sprintf("%s-%.8s-%d-%s", b.Name, b.UID, b.Status.Attempt, node.Service),
+			Name:      snapshotName(b.Name, b.UID, b.Status.Attempt, node.Service),
 			Labels: map[string]string{
 				api.BackupUIDLabel: string(b.UID), api.AttemptLabel: fmt.Sprint(b.Status.Attempt), api.NodeLabel: node.Service,
 			},
@@ -145,9 +145,6 @@ func causeOr(ctx context.Context, err error) error {
 	}
 	return err
 }
-
-// contentName is how the snapshot controller names the content of a snapshot.
-func contentName(s *snapv1.VolumeSnapshot) string { return "snapcontent-" + string(s.UID) }
 
 // classes lists the snapshot classes of the cluster.
 func (s Snapshotter) classes(ctx context.Context) ([]snapv1.VolumeSnapshotClass, error) {

@@ -2,6 +2,7 @@ package csi
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -56,72 +57,53 @@ func learn(v *api.VolumeStatus, content *snapv1.VolumeSnapshotContent) {
 	v.Ready = status.ReadyToUse != nil && *status.ReadyToUse
 }
 
+// Mark implements snapshot.Snapshotter.
+func (s Snapshotter) Mark(ctx context.Context, b *api.Backup, v *api.VolumeStatus) error {
+	return s.mark(ctx, b, v, map[string]any{})
+}
+
 // Keep implements snapshot.Snapshotter. Deleting a namespace deletes its
 // VolumeSnapshots, and only a content that is retained keeps the storage's
 // snapshot then. Our own deletion sets it back.
-func (s Snapshotter) Keep(ctx context.Context, v *api.VolumeStatus) error {
-	return s.patchContent(ctx, v.Content, fmt.Appendf(nil, `{"spec":{"deletionPolicy":%q}}`, snapv1.VolumeSnapshotContentRetain))
+func (s Snapshotter) Keep(ctx context.Context, b *api.Backup, v *api.VolumeStatus) error {
+	return s.mark(ctx, b, v, map[string]any{"spec": map[string]any{"deletionPolicy": snapv1.VolumeSnapshotContentRetain}})
 }
 
-// nudge is how often a content that is on its way out is touched.
-const nudge = 5 * time.Second
-
-// releaseContent lets the storage's snapshot go with its content. The sidecar may
-// overlook a deletion that came while it was still cutting, until its resync a
-// quarter of an hour later; a change of the content reminds it.
-func (s Snapshotter) releaseContent(ctx context.Context, name string) error {
-	return s.patchContent(ctx, name, fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}},"spec":{"deletionPolicy":%q}}`,
-		api.DeletionAskedAnnotation, time.Now().UTC().Truncate(nudge).Format(time.RFC3339), snapv1.VolumeSnapshotContentDelete))
+// mark writes on a content whose it is, with a change besides. Once the Backup and
+// its VolumeSnapshot are gone, that is how it is found.
+func (s Snapshotter) mark(ctx context.Context, b *api.Backup, v *api.VolumeStatus, change map[string]any) error {
+	var content snapv1.VolumeSnapshotContent
+	if err := s.Client.Get(ctx, client.ObjectKey{Name: v.Content}, &content); err != nil {
+		return fmt.Errorf("get VolumeSnapshotContent %s: %w", v.Content, err)
+	}
+	if !Owned(&content, b.Namespace, b.Name, b.UID) {
+		return reason.Refuse(api.ReasonSnapshotFailed, "%s: VolumeSnapshotContent %s is bound to %s/%s and no longer to this backup's snapshot %s; somebody changed it",
+			v.Node, v.Content, content.Spec.VolumeSnapshotRef.Namespace, content.Spec.VolumeSnapshotRef.Name, v.Snapshot)
+	}
+	metadata := map[string]any{"labels": map[string]string{api.BackupUIDLabel: string(b.UID), api.SourceNamespaceLabel: b.Namespace}}
+	if b.DeletionTimestamp != nil {
+		metadata["annotations"] = map[string]string{api.RetainedAnnotation: b.DeletionTimestamp.UTC().Format(time.RFC3339)}
+	}
+	change["metadata"] = metadata
+	return patchContent(ctx, s.Client, &content, change)
 }
 
-func (s Snapshotter) patchContent(ctx context.Context, name string, patch []byte) error {
-	content := &snapv1.VolumeSnapshotContent{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	if err := s.Client.Patch(ctx, content, client.RawPatch(types.MergePatchType, patch)); err != nil {
-		return fmt.Errorf("change VolumeSnapshotContent %s: %w", name, err)
+// patchContent changes that very content: one of its name may take its place.
+func patchContent(ctx context.Context, c client.Client, content *snapv1.VolumeSnapshotContent, change map[string]any) error {
+	metadata, ok := change["metadata"].(map[string]any)
+	if !ok {
+		metadata = map[string]any{}
+	}
+	if content.UID != "" {
+		metadata["uid"] = content.UID
+	}
+	change["metadata"] = metadata
+	patch, err := json.Marshal(change)
+	if err != nil {
+		return err
+	}
+	if err := c.Patch(ctx, content.DeepCopy(), client.RawPatch(types.MergePatchType, patch)); err != nil {
+		return fmt.Errorf("change VolumeSnapshotContent %s: %w", content.Name, err)
 	}
 	return nil
-}
-
-// Discard implements snapshot.Snapshotter. It removes all snapshots of the
-// backup, with what they hold in the storage whatever their class says. One that
-// the driver still works on goes later: until then it is counted as left.
-func (s Snapshotter) Discard(ctx context.Context, b *api.Backup) (left int, err error) {
-	var snapshots snapv1.VolumeSnapshotList
-	if err := s.Client.List(ctx, &snapshots, client.InNamespace(b.Namespace), client.MatchingLabels{api.BackupUIDLabel: string(b.UID)}); err != nil {
-		return 0, fmt.Errorf("list VolumeSnapshots of %s: %w", b.Namespace, err)
-	}
-	contents := map[string]bool{}
-	for _, v := range b.Status.Volumes {
-		contents[v.Content] = v.Content != ""
-	}
-	for i := range snapshots.Items {
-		snapshot := &snapshots.Items[i]
-		left++
-		delete(contents, contentName(snapshot))
-		if err := s.releaseContent(ctx, contentName(snapshot)); client.IgnoreNotFound(err) != nil {
-			return left, err
-		}
-		if snapshot.DeletionTimestamp != nil {
-			continue
-		}
-		if err := s.Client.Delete(ctx, snapshot); client.IgnoreNotFound(err) != nil {
-			return left, fmt.Errorf("delete VolumeSnapshot %s/%s: %w", b.Namespace, snapshot.Name, err)
-		}
-	}
-	// Contents whose VolumeSnapshot somebody deleted: they were retained, so they and
-	// the storage's snapshots are still there.
-	for name, named := range contents {
-		if !named {
-			continue
-		}
-		err := s.releaseContent(ctx, name)
-		if err == nil {
-			left++
-			err = s.Client.Delete(ctx, &snapv1.VolumeSnapshotContent{ObjectMeta: metav1.ObjectMeta{Name: name}})
-		}
-		if client.IgnoreNotFound(err) != nil {
-			return left, fmt.Errorf("delete VolumeSnapshotContent %s: %w", name, err)
-		}
-	}
-	return left, nil
 }

@@ -2,11 +2,13 @@ package csi
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -79,7 +81,8 @@ func class(name, driver string, isDefault bool) *snapv1.VolumeSnapshotClass {
 // contentOf is the content that the snapshot controller makes of a snapshot.
 func contentOf(s *snapv1.VolumeSnapshot, status *snapv1.VolumeSnapshotContentStatus) *snapv1.VolumeSnapshotContent {
 	return &snapv1.VolumeSnapshotContent{ObjectMeta: metav1.ObjectMeta{Name: contentName(s)},
-		Spec:   snapv1.VolumeSnapshotContentSpec{Driver: driver, DeletionPolicy: snapv1.VolumeSnapshotContentDelete},
+		Spec: snapv1.VolumeSnapshotContentSpec{Driver: driver, DeletionPolicy: snapv1.VolumeSnapshotContentDelete,
+			VolumeSnapshotRef: corev1.ObjectReference{Kind: "VolumeSnapshot", Namespace: s.Namespace, Name: s.Name, UID: s.UID}},
 		Status: status}
 }
 
@@ -90,4 +93,45 @@ func cutStatus(handle string, ready bool) *snapv1.VolumeSnapshotContentStatus {
 
 func failedStatus(message string) *snapv1.VolumeSnapshotContentStatus {
 	return &snapv1.VolumeSnapshotContentStatus{Error: &snapv1.VolumeSnapshotError{Message: &message}}
+}
+
+var errRefused = errors.New("the API server hiccups")
+
+// failingAt is a cluster whose nth request fails, once.
+func failingAt(t *testing.T, n int, objects ...client.Object) client.WithWatch {
+	t.Helper()
+	left := n
+	hiccup := func() error {
+		left--
+		if left == -1 {
+			return errRefused
+		}
+		return nil
+	}
+	return fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(objects...).WithInterceptorFuncs(interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			if err := hiccup(); err != nil {
+				return err
+			}
+			return c.Get(ctx, key, o, opts...)
+		},
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			if err := hiccup(); err != nil {
+				return err
+			}
+			return c.List(ctx, list, opts...)
+		},
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, opts ...client.PatchOption) error {
+			if err := hiccup(); err != nil {
+				return err
+			}
+			return c.Patch(ctx, o, patch, opts...)
+		},
+		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+			if err := hiccup(); err != nil {
+				return err
+			}
+			return c.Delete(ctx, o, opts...)
+		},
+	}).Build()
 }

@@ -33,8 +33,8 @@ func listCommand(env *Env) *cobra.Command {
 		Short: "List backups, restores, drills and schedules",
 		Long: `List backups, restores, drills and schedules of a namespace, or of all with -A.
 
-"record only" marks a backup whose namespace was deleted: its snapshots and its
-record are kept, and it can be restored. With -o json or yaml such a backup is a
+"record only" marks a backup whose Backup is gone, with its namespace or by a policy
+of Retain: its snapshots and its record are kept, and it can be restored. With -o json or yaml such a backup is a
 Backup with the annotation ` + recordOnly + `: "true".
 
 ` + exit.Help,

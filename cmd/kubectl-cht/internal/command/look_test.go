@@ -192,7 +192,7 @@ func TestDelete(t *testing.T) {
 	if there() {
 		t.Error("still there")
 	}
-	w.mustRun(t, exit.Refused, []string{"get backup medic/nightly"}, "delete", "backup", "nightly", "--yes")
+	w.mustRun(t, exit.Refused, []string{"backup medic/nightly does not exist, and no record of it is kept"}, "delete", "backup", "nightly", "--yes")
 }
 
 func TestKubeconfigIsWrong(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -81,14 +82,14 @@ func Root(env *Env, version string) *cobra.Command {
 	root.PersistentFlags().StringVar(&env.SystemNamespace, "system-namespace", "cht-backup-system", "Namespace of the cht-backup controller, where the records of backups are kept")
 	root.PersistentFlags().BoolVar(&env.Plain, "no-color", false, "No colour, also on a terminal; so does a NO_COLOR in the environment")
 	root.AddCommand(backupCommand(env), restoreCommand(env), scheduleCommand(env), drillCommand(env), statusCommand(env), listCommand(env), describeCommand(env),
-		deleteCommand(env), retentionCommand(env), versionCommand(env, version))
+		deleteCommand(env), holdCommand(env), releaseCommand(env), retentionCommand(env), versionCommand(env, version))
 	return root
 }
 
 // Scheme knows every kind that the plugin reads or writes.
 func Scheme() *runtime.Scheme {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, api.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, snapv1.AddToScheme, api.AddToScheme} {
 		if err := add(scheme); err != nil {
 			panic(err) // two kinds of one name: a mistake in the program
 		}

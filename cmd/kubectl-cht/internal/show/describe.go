@@ -25,9 +25,9 @@ func Describe(o any, events []corev1.Event, now time.Time) []string {
 		lines = columns("", append(metadata(Of(o), o.ObjectMeta),
 			[]string{"Asked for:", asked(o.Spec)},
 			[]string{"May be restored into:", strings.Join(append([]string{o.Namespace}, o.Spec.AllowedNamespaces...), ", ")},
-			[]string{"Record:", orNone(o.Status.Record)},
 			[]string{"Schedule:", scheduleText(o)},
-			[]string{"Held:", heldText(o)}))
+			[]string{"When deleted:", whenDeleted(o)},
+			[]string{"Record:", orNone(o.Status.Record)}))
 		lines = append(lines, backupBody(o)...)
 	case *api.Restore:
 		conditions = o.Status.Conditions
@@ -75,19 +75,6 @@ func scheduleText(b *api.Backup) string {
 	return name + ", due " + due(b.Annotations)
 }
 
-// heldText tells whether retention may remove a backup.
-func heldText(b *api.Backup) string {
-	why, held := b.Annotations[api.HoldAnnotation]
-	switch {
-	case !held:
-		return "no"
-	case oneLine(why) == "":
-		return "yes"
-	default:
-		return "yes: " + oneLine(why)
-	}
-}
-
 func asked(s api.BackupSpec) string {
 	text := fmt.Sprintf("quiesce %s, at most %s; %d attempts; ready within %s; if the quiesce cannot be had: %s",
 		cmp.Or(s.Quiesce, api.QuiesceAuto), s.MaxStall.Duration, s.Attempts, s.ReadyTimeout.Duration, orNone(s.OnUnavailable))
@@ -103,9 +90,21 @@ func DescribeRecord(h catalog.Head, systemNamespace string) []string {
 		{"Kind:", "backup (record only: the Backup object is gone, its snapshots and its record are kept)"},
 		{"Namespace:", h.Namespace}, {"Name:", h.Name}, {"UID:", string(h.UID)}, {"Cut:", orNone(h.CutTime)},
 		{"May be restored into:", strings.Join(append([]string{h.Namespace}, h.AllowedNamespaces...), ", ")},
-		{"Record:", "secret " + systemNamespace + "/" + h.Secret},
+		{"Held:", orNone(oneLine(h.Hold))}, {"Record:", "secret " + systemNamespace + "/" + h.Secret},
 	})
-	return append(lines, "", fmt.Sprintf("Restore it: kubectl cht restore --from %s/%s --uid %s --to NAMESPACE", h.Namespace, h.Name, h.UID))
+	return append(lines, "", fmt.Sprintf("Restore it: kubectl cht restore --from %s/%s --uid %s --to NAMESPACE", h.Namespace, h.Name, h.UID),
+		fmt.Sprintf("Delete it:  kubectl cht delete backup %s -n %s --uid %s", h.Name, h.Namespace, h.UID))
+}
+
+// whenDeleted says what becomes of the snapshots, and what keeps the backup.
+func whenDeleted(b *api.Backup) string {
+	if why, held := b.Annotations[api.HoldAnnotation]; held {
+		return fmt.Sprintf("held (%s); end that with: kubectl cht release %s -n %s", orNone(oneLine(why)), b.Name, b.Namespace)
+	}
+	if b.Spec.DeletionPolicy == api.DeletionRetain {
+		return "its snapshots and its record stay (Retain)"
+	}
+	return "its snapshots and its record go (Delete)"
 }
 
 func eventLines(events []corev1.Event, now time.Time) []string {

@@ -136,7 +136,7 @@ func TestDescribe(t *testing.T) {
 }
 
 func TestDescribeRecord(t *testing.T) {
-	h := catalog.Head{Secret: "cht-backup-u-9", Namespace: "lost", Name: "nightly", UID: "u-9", CutTime: "2026-02-28T01:00:00Z", AllowedNamespaces: []string{"new"}}
+	h := catalog.Head{Secret: "cht-backup-u-9", Namespace: "lost", Name: "nightly", UID: "u-9", CutTime: "2026-02-28T01:00:00Z", AllowedNamespaces: []string{"new"}, Hold: "for the auditor"}
 	equal(t, DescribeRecord(h, "cht-backup-system"), `
 Kind:                  backup (record only: the Backup object is gone, its snapshots and its record are kept)
 Namespace:             lost
@@ -144,9 +144,11 @@ Name:                  nightly
 UID:                   u-9
 Cut:                   2026-02-28T01:00:00Z
 May be restored into:  lost, new
+Held:                  for the auditor
 Record:                secret cht-backup-system/cht-backup-u-9
 
-Restore it: kubectl cht restore --from lost/nightly --uid u-9 --to NAMESPACE`)
+Restore it: kubectl cht restore --from lost/nightly --uid u-9 --to NAMESPACE
+Delete it:  kubectl cht delete backup nightly -n lost --uid u-9`)
 }
 
 func TestTable(t *testing.T) {

@@ -49,7 +49,7 @@ func Table(l Listing, now time.Time) *metav1.Table {
 	for _, name := range []string{"Namespace", "Kind", "Name", "Phase", "Consistency", "Stall", "Cut", "Size", "Verified"} {
 		t.ColumnDefinitions = append(t.ColumnDefinitions, metav1.TableColumnDefinition{Name: name, Type: "string"})
 	}
-	for _, name := range []string{"Nodes", "Quiesce", "From", "Allowed", "Expires", "Age", "UID"} {
+	for _, name := range []string{"Nodes", "Quiesce", "From", "Allowed", "Expires", "Held", "Age", "UID"} {
 		t.ColumnDefinitions = append(t.ColumnDefinitions, metav1.TableColumnDefinition{Name: name, Type: "string", Priority: 1})
 	}
 	type sorted struct {
@@ -91,12 +91,12 @@ func backupRow(b *api.Backup, now time.Time) []any {
 	}
 	return []any{b.Namespace, "backup", b.Name, phaseCell(Of(b), b.DeletionTimestamp), orNone(string(b.Status.Consistency)), stall,
 		micro(b.Status.CutTime, now), total(b.Status.Volumes), verifiedCell(b, now),
-		fmt.Sprint(b.Status.Nodes), orNone(string(b.Status.QuiesceMode)), none, orNone(strings.Join(b.Spec.AllowedNamespaces, ",")), none, age(b.CreationTimestamp.Time, now), string(b.UID)}
+		fmt.Sprint(b.Status.Nodes), orNone(string(b.Status.QuiesceMode)), none, orNone(strings.Join(b.Spec.AllowedNamespaces, ",")), none, heldCell(b), age(b.CreationTimestamp.Time, now), string(b.UID)}
 }
 
 func recordRow(h catalog.Head, cut, now time.Time) []any {
 	return []any{orNone(h.Namespace), "backup", orNone(h.Name), "record only", none, none, age(cut, now), none, none,
-		none, none, none, orNone(strings.Join(h.AllowedNamespaces, ",")), none, age(cut, now), string(h.UID)}
+		none, none, none, orNone(strings.Join(h.AllowedNamespaces, ",")), none, orNone(clip(oneLine(h.Hold), widestHold)), age(cut, now), string(h.UID)}
 }
 
 func restoreRow(r *api.Restore, now time.Time) []any {
@@ -105,7 +105,7 @@ func restoreRow(r *api.Restore, now time.Time) []any {
 		kind = "drill"
 	}
 	return []any{r.Namespace, kind, r.Name, phaseCell(Of(r), r.DeletionTimestamp), none, none, micro(r.Status.CutTime, now), none, none,
-		fmt.Sprint(len(r.Status.Volumes)), none, r.Spec.Source.Namespace + "/" + r.Spec.Source.Name, none, expires(r, now), age(r.CreationTimestamp.Time, now), string(r.UID)}
+		fmt.Sprint(len(r.Status.Volumes)), none, r.Spec.Source.Namespace + "/" + r.Spec.Source.Name, none, expires(r, now), none, age(r.CreationTimestamp.Time, now), string(r.UID)}
 }
 
 // scheduleRow: the cut is that of its last good backup.
@@ -125,6 +125,17 @@ func phaseCell(s State, deleted *metav1.Time) string {
 	default:
 		return s.phase()
 	}
+}
+
+// widestHold is what a table shows of the reason of a hold.
+const widestHold = 40
+
+func heldCell(b *api.Backup) string {
+	why, held := b.Annotations[api.HoldAnnotation]
+	if held && strings.TrimSpace(why) == "" {
+		return "yes"
+	}
+	return orNone(clip(oneLine(why), widestHold))
 }
 
 // total is what a restore needs at least; unknown when one volume's size is.

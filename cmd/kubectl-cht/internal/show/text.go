@@ -48,6 +48,9 @@ func printable(s string) string {
 	}, s)
 }
 
+// OneLine makes a text fit for one line of a terminal.
+func OneLine(s string) string { return oneLine(s) }
+
 func oneLine(s string) string { return strings.Join(strings.Fields(printable(s)), " ") }
 
 // clip cuts s to width characters; 0 means no bound.
