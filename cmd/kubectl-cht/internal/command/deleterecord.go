@@ -18,12 +18,8 @@ import (
 	"github.com/medic/cht-backup/snapshot/csi"
 )
 
-const (
-	// stillThere is how soon the storage is looked at again.
-	stillThere = time.Second
-	// pageSize bounds one page of a list call.
-	pageSize = 500
-)
+// stillThere is how soon the storage is looked at again.
+const stillThere = time.Second
 
 // deleteRecord removes what is left of a backup whose object is gone: the snapshots
 // in the storage, and then the record, which names them until then.
