@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
@@ -14,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/metrics"
 	"github.com/medic/cht-backup/snapshot/status"
 )
 
@@ -35,15 +37,18 @@ type Reconciler struct {
 // follows from the schedule and the instant, and the status is written last.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	s := &api.BackupSchedule{}
-	if err := r.Client.Get(ctx, req.NamespacedName, s); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
-	}
-	if s.DeletionTimestamp != nil {
+	err := r.Client.Get(ctx, req.NamespacedName, s)
+	if apierrors.IsNotFound(err) || err == nil && s.DeletionTimestamp != nil {
+		metrics.ScheduleGone(req.Namespace, req.Name)
 		return ctrl.Result{}, nil // its backups stay
+	}
+	if err != nil {
+		return ctrl.Result{}, fmt.Errorf("get schedule %s: %w", req, err)
 	}
 	was := s.DeepCopy()
 	look, err := r.tend(ctx, s)
 	s.Status.ObservedGeneration = s.Generation
+	metrics.ScheduleSeen(s, meta.IsStatusConditionTrue(s.Status.Conditions, api.ConditionReady))
 	if !equality.Semantic.DeepEqual(was.Status, s.Status) {
 		if saveErr := r.save(ctx, s); saveErr != nil {
 			return ctrl.Result{}, client.IgnoreNotFound(saveErr)

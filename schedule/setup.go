@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -15,49 +13,51 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot"
 )
 
 // longestPause bounds the pause after an error: a run must not wait for a quarter of
 // an hour once what hindered it is mended.
 const longestPause = 30 * time.Second
 
-// Ended carries word, from those who work on Backups and Restores, that one of a
-// namespace has ended. The watches here are of metadata, which does not tell.
-type Ended chan event.TypedGenericEvent[client.Object]
-
-// Tell says that an operation has ended. It waits until somebody listens, or ctx
-// ends.
-func (e Ended) Tell(ctx context.Context, o client.Object) {
-	select {
-	case e <- event.TypedGenericEvent[client.Object]{Object: of(o)}:
-	case <-ctx.Done():
-	}
-}
-
 // Setup registers the reconciler.
-func (r *Reconciler) Setup(mgr ctrl.Manager, ended Ended) error {
-	// What is made or deleted here changes what a schedule has to do; the rest is told
-	// by ended.
-	comesAndGoes := builder.WithPredicates(predicate.Funcs{
-		UpdateFunc: func(e event.UpdateEvent) bool {
-			return e.ObjectOld.GetDeletionTimestamp() == nil && e.ObjectNew.GetDeletionTimestamp() != nil ||
-				e.ObjectOld.GetAnnotations()[api.HoldAnnotation] != e.ObjectNew.GetAnnotations()[api.HoldAnnotation] ||
-				e.ObjectOld.GetLabels()[api.ScheduleLabel] != e.ObjectNew.GetLabels()[api.ScheduleLabel]
-		},
-	})
+func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 	schedules := handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []ctrl.Request {
 		return schedulesOf(ctx, mgr.GetCache(), o.GetNamespace())
 	})
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&api.BackupSchedule{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
-		WatchesMetadata(&api.Backup{}, schedules, comesAndGoes).
-		WatchesMetadata(&api.Restore{}, schedules, comesAndGoes).
-		WatchesRawSource(source.Channel(ended, schedules)).
+		Watches(&api.Backup{}, schedules, builder.WithPredicates(matters())).
+		Watches(&api.Restore{}, schedules, builder.WithPredicates(matters())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[ctrl.Request](100*time.Millisecond, longestPause)}).
 		Complete(r)
+}
+
+// matters passes what changes what a schedule has to do: an operation that came,
+// that ended or is gone, and a hold. At the start each schedule is looked at anyway.
+func matters() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			was, is := e.ObjectOld, e.ObjectNew
+			return was.GetDeletionTimestamp() == nil && is.GetDeletionTimestamp() != nil ||
+				!snapshot.Ended(phaseOf(was)) && snapshot.Ended(phaseOf(is)) ||
+				was.GetAnnotations()[api.HoldAnnotation] != is.GetAnnotations()[api.HoldAnnotation] ||
+				was.GetLabels()[api.ScheduleLabel] != is.GetLabels()[api.ScheduleLabel]
+		},
+	}
+}
+
+func phaseOf(o client.Object) api.Phase {
+	switch o := o.(type) {
+	case *api.Backup:
+		return o.Status.Phase
+	case *api.Restore:
+		return o.Status.Phase
+	}
+	return ""
 }
 
 // schedulesOf names the schedules of a namespace, as the watch knows them.
@@ -68,13 +68,8 @@ func schedulesOf(ctx context.Context, c client.Reader, namespace string) []ctrl.
 		return nil
 	}
 	var requests []ctrl.Request
-	for _, s := range list.Items {
-		requests = append(requests, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: s.Namespace, Name: s.Name}})
+	for i := range list.Items {
+		requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
 	}
 	return requests
-}
-
-// of gives an object that names no more than a namespace and itself.
-func of(o client.Object) client.Object {
-	return &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: o.GetNamespace(), Name: o.GetName()}}
 }

@@ -25,6 +25,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/restore"
+	"github.com/medic/cht-backup/schedule"
 	"github.com/medic/cht-backup/snapshot"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/csi"
@@ -233,7 +234,11 @@ func setUp(mgr ctrl.Manager, kube *rest.Config, c config) error {
 	}
 	records.Client = own
 	restores := &restore.Reconciler{Client: own, Records: records, Events: recorder, Transport: transport, Image: c.Image, Outside: c.IsolationOutside, Nameservers: nameservers("/etc/resolv.conf"), Now: time.Now}
-	return restores.Setup(mgr, c.ParallelRestores)
+	if err := restores.Setup(mgr, c.ParallelRestores); err != nil {
+		return err
+	}
+	schedules := &schedule.Reconciler{Client: direct, Events: recorder, Now: time.Now}
+	return schedules.Setup(mgr)
 }
 
 // nameservers reads whom the controller, and thus any pod, asks for names. Without

@@ -7,8 +7,9 @@ package main
 // Pods), since nobody may create a Role that grants more than he has.
 //
 // +kubebuilder:rbac:groups=backup.communityhealthtoolkit.org,resources=backups;restores,verbs=get;list;watch;create;patch;update
-// +kubebuilder:rbac:groups=backup.communityhealthtoolkit.org,resources=restores,verbs=delete
-// +kubebuilder:rbac:groups=backup.communityhealthtoolkit.org,resources=backups/status;restores/status,verbs=get;patch;update
+// +kubebuilder:rbac:groups=backup.communityhealthtoolkit.org,resources=backups;restores,verbs=delete
+// +kubebuilder:rbac:groups=backup.communityhealthtoolkit.org,resources=backupschedules,verbs=get;list;watch
+// +kubebuilder:rbac:groups=backup.communityhealthtoolkit.org,resources=backups/status;backupschedules/status;restores/status,verbs=get;patch;update
 // +kubebuilder:rbac:groups=backup.communityhealthtoolkit.org,resources=backups/finalizers;restores/finalizers,verbs=update
 // +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshots;volumesnapshotcontents,verbs=get;list;watch;create;patch;delete;deletecollection
 // +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshotclasses,verbs=get;list;watch

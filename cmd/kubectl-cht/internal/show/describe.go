@@ -25,9 +25,9 @@ func Describe(o any, events []corev1.Event, now time.Time) []string {
 		lines = columns("", append(metadata(Of(o), o.ObjectMeta),
 			[]string{"Asked for:", asked(o.Spec)},
 			[]string{"May be restored into:", strings.Join(append([]string{o.Namespace}, o.Spec.AllowedNamespaces...), ", ")},
-			[]string{"Schedule:", scheduleText(o)},
 			[]string{"When deleted:", whenDeleted(o)},
-			[]string{"Record:", orNone(o.Status.Record)}))
+			[]string{"Record:", orNone(o.Status.Record)},
+			[]string{"Schedule:", scheduleText(o)}))
 		lines = append(lines, backupBody(o)...)
 	case *api.Restore:
 		conditions = o.Status.Conditions

@@ -47,12 +47,12 @@ func (x Explanation) table() []string {
 	rows := [][]string{{"BACKUP", "TIME", "STATE", "", "WHY"}}
 	count := map[string]int{}
 	for _, d := range x.Plan {
-		count[verdict(d)]++
+		count[keepOrRemove(d)]++
 		state := d.State.String()
 		if d.Verified && d.State == retention.Good {
 			state = "verified"
 		}
-		rows = append(rows, []string{d.Name, d.Time.In(x.Zone).Format("Mon 2006-01-02 15:04:05 MST"), state, verdict(d), oneLine(d.Reason())})
+		rows = append(rows, []string{d.Name, d.Time.In(x.Zone).Format("Mon 2006-01-02 15:04:05 MST"), state, keepOrRemove(d), oneLine(d.Reason())})
 	}
 	sum := fmt.Sprintf("%d backups: %d kept, %d to be removed", len(x.Plan), count["keep"], count["remove"])
 	if n := count["deleting"]; n > 0 {
@@ -61,7 +61,7 @@ func (x Explanation) table() []string {
 	return append(columns("", rows), "", sum)
 }
 
-func verdict(d retention.Decision) string {
+func keepOrRemove(d retention.Decision) string {
 	switch {
 	case d.State == retention.Deleting:
 		return "deleting"
@@ -172,7 +172,7 @@ func (x Explanation) JSON() ([]byte, error) {
 		Simulation *simulation `json:"simulation,omitempty"`
 	}{Namespace: x.Namespace, Schedule: x.Schedule, Cron: x.Cron, TimeZone: x.Zone.String(), Time: x.Now.In(x.Zone), Policy: x.Policy.String(), Tried: x.Tried, Backups: []backup{}}
 	for _, d := range x.Plan {
-		switch verdict(d) {
+		switch keepOrRemove(d) {
 		case "keep":
 			out.Kept++
 		case "remove":

@@ -140,7 +140,7 @@ func TestBackupOfASchedule(t *testing.T) {
 	b.Labels = map[string]string{api.ScheduleLabel: "nightly"}
 	b.Annotations = map[string]string{api.ScheduledAtAnnotation: "2026-03-01T00:30:00Z", api.HoldAnnotation: "the audit\x1b[2J of 2026"}
 	got := strings.Join(Describe(b, nil, start), "\n")
-	for _, want := range []string{"Schedule:              nightly, due 2026-03-01 00:30:00 UTC\n", "When deleted:          held (the audit[2J of 2026)", "Data:         123 documents in 3 GiB of files\n"} {
+	for _, want := range []string{"Schedule:              nightly, due 2026-03-01 00:30:00 UTC\n", "When deleted:          held (the audit[2J of 2026); end that with: kubectl cht release nightly -n medic\n", "Data:         123 documents in 3 GiB of files\n"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("lacks %q:\n%s", want, got)
 		}

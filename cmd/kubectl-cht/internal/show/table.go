@@ -111,7 +111,7 @@ func restoreRow(r *api.Restore, now time.Time) []any {
 // scheduleRow: the cut is that of its last good backup.
 func scheduleRow(s *api.BackupSchedule, now time.Time) []any {
 	return []any{s.Namespace, "schedule", s.Name, scheduleState(s), none, none, lastOf(s.Status.LastSuccessfulTime, now), none, none,
-		none, none, none, none, none, age(s.CreationTimestamp.Time, now), string(s.UID)}
+		none, none, none, none, none, none, age(s.CreationTimestamp.Time, now), string(s.UID)}
 }
 
 func phaseCell(s State, deleted *metav1.Time) string {
