@@ -1,5 +1,5 @@
 // Command kubectl-cht is the kubectl plugin: `kubectl cht backup`, `restore`,
-// `list`, `describe`, `delete`. It creates and reads objects with the rights of
+// `schedule`, `drill`, `status` and others. It creates and reads objects with the rights of
 // whoever runs it; all work on the CHT is the controller's.
 package main
 

@@ -246,6 +246,44 @@ func TestPlugin(t *testing.T) {
 		}
 	})
 
+	t.Run("schedule, drill and status", func(t *testing.T) {
+		in := " -n " + o.Namespace
+		code, out, errOut := p.run(ctx, t, "status --exit-code"+in)
+		expect(t, "status before", code, 6, out+errOut, "warning", "no schedule", "never proven by a restore")
+		code, out, errOut = p.run(ctx, t, "schedule create yearly --schedule @yearly --time-zone Africa/Nairobi --keep-last 5"+in)
+		expect(t, "create", code, 0, out+errOut, "schedule "+o.Namespace+"/yearly created", "1 Jan", "00:00 EAT")
+		thaw(t, c)
+		code, out, errOut = p.run(ctx, t, "schedule trigger yearly -o json"+in)
+		var made api.Backup
+		if err := yaml.Unmarshal([]byte(out), &made); code != 0 || err != nil || made.Status.Phase != api.PhaseCompleted || made.Labels[api.ScheduleLabel] != "yearly" ||
+			made.Status.DataBytes == nil || *made.Status.DataBytes == 0 || made.Status.Documents == nil || *made.Status.Documents == 0 {
+			t.Fatalf("trigger: exit code %d, stdout is not the completed Backup with its sizes (%v):\n%s%s", code, err, out, errOut)
+		}
+		code, out, errOut = p.run(ctx, t, "drill --verify Quick"+in)
+		expect(t, "drill", code, 0, out+errOut, "the newest good backup is "+made.Name, "Backup "+o.Namespace+"/"+made.Name+" is proven (Quick)", "recovery took")
+		code, out, errOut = p.run(ctx, t, "status --exit-code -o json"+in)
+		var report struct {
+			Instances []struct {
+				State        string
+				LastGood     struct{ Name, Schedule string }
+				LastVerified struct{ Backup, Level string }
+				NextRun      struct{ Schedule, TimeZone string }
+				Trouble      []struct{ Words string }
+			}
+		}
+		if err := yaml.Unmarshal([]byte(out), &report); code != 0 || err != nil || len(report.Instances) != 1 {
+			t.Fatalf("status: exit code %d (%v):\n%s%s", code, err, out, errOut)
+		}
+		if i := report.Instances[0]; i.State != "ok" || i.LastGood.Name != made.Name || i.LastGood.Schedule != "yearly" || i.LastVerified.Backup != made.Name || i.LastVerified.Level != "Quick" || i.NextRun.TimeZone != "Africa/Nairobi" {
+			t.Errorf("status: %+v", i)
+		}
+		code, out, errOut = p.run(ctx, t, "describe schedule yearly"+in)
+		expect(t, "describe", code, 0, out+errOut, "@yearly (every year on 1 January at 00:00), Africa/Nairobi", "Next runs", made.Name)
+		code, out, errOut = p.run(ctx, t, "schedule delete yearly"+in)
+		expect(t, "delete", code, 0, out+errOut, "the backups that it has made stay: 1")
+		deleteBackup(ctx, t, c, &made)
+	})
+
 	t.Run("in place, agreed to", func(t *testing.T) {
 		thaw(t, c)
 		code, out, errOut := p.typed(ctx, t, from+"--in-place --name back -o yaml", o.Namespace+"\n")

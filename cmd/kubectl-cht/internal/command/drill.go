@@ -137,13 +137,12 @@ func drilled(ctx context.Context, c client.Client, namespace, name string) (*api
 
 func newestGood(ctx context.Context, c client.Client, namespace string) (*api.Backup, error) {
 	var newest *api.Backup
-	var backups api.BackupList
 	all := 0
-	err := eachPage(ctx, c, &backups, func() {
-		for i := range backups.Items {
-			all++
-			if b := &backups.Items[i]; b.Good() && b.DeletionTimestamp == nil && (newest == nil || b.Status.CutTime.After(newest.Status.CutTime.Time)) {
-				newest = b.DeepCopy()
+	err := eachPage(ctx, c, &api.BackupList{}, func(page *api.BackupList) {
+		all += len(page.Items)
+		for i := range page.Items {
+			if b := &page.Items[i]; b.Good() && b.DeletionTimestamp == nil && (newest == nil || b.Status.CutTime.After(newest.Status.CutTime.Time)) {
+				newest = b
 			}
 		}
 	}, client.InNamespace(namespace))

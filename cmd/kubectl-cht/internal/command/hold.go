@@ -70,7 +70,7 @@ func (e *Env) setHold(ctx context.Context, args []string, uid types.UID, why str
 	if err != nil {
 		return err
 	}
-	if kind == "restore" {
+	if kind != "" && kind != "backup" {
 		return exit.Errorf(exit.Usage, "only backups are held and released; leave the kind away")
 	}
 	c, namespace, err := e.open()

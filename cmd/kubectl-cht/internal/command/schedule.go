@@ -153,7 +153,7 @@ func (e *Env) scheduleDelete(ctx context.Context, name string) error {
 	backups.SetGroupVersionKind(api.GroupVersion.WithKind("BackupList"))
 	count := 0
 	// Deleted it is all the same.
-	if err := eachPage(ctx, c, &backups, func() { count += len(backups.Items) }, client.InNamespace(s.Namespace), client.MatchingLabels{api.ScheduleLabel: s.Name}); err == nil {
+	if err := eachPage(ctx, c, &backups, func(page *metav1.PartialObjectMetadataList) { count += len(page.Items) }, client.InNamespace(s.Namespace), client.MatchingLabels{api.ScheduleLabel: s.Name}); err == nil {
 		stay = map[bool]string{true: "it has made no backups that are left", false: fmt.Sprintf("the backups that it has made stay: %d", count)}[count == 0]
 	}
 	return writeLines(e.Out, []string{fmt.Sprintf("schedule %s/%s is deleted; %s (`kubectl cht list -n %s`)", s.Namespace, s.Name, stay, s.Namespace)})

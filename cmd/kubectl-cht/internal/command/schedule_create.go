@@ -3,12 +3,10 @@ package command
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -18,6 +16,7 @@ import (
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/show"
+	"github.com/medic/cht-backup/schedule/retention"
 	"github.com/medic/cht-backup/schedule/when"
 )
 
@@ -25,7 +24,7 @@ type scheduleFlags struct {
 	expression, zone         string
 	jitter, deadline         time.Duration
 	suspended, dryRun        bool
-	keep                     keepFlags
+	policy                   policyFlags
 	drill, verify, remapFile string
 	keepFailed               time.Duration
 	template                 specFlags
@@ -71,7 +70,7 @@ func scheduleCreateCommand(env *Env) *cobra.Command {
 	flags.DurationVar(&f.jitter, "jitter", 0, "Delay every run by a share of this that is the schedule's own, up to 12h")
 	flags.DurationVar(&f.deadline, "starting-deadline", 0, "How late a run may begin that could not begin in time (default: however late)")
 	flags.BoolVar(&f.suspended, "suspend", false, "Make it suspended: it runs only once resumed")
-	f.keep.add(flags)
+	f.policy.add(flags)
 	flags.StringVar(&f.drill, "drill", "", "When drills are due, such as '0 5 * * 0', in the same zone; each restores the newest good backup into a scratch namespace and verifies it")
 	flags.StringVar(&f.verify, "drill-verify", string(api.VerifySample), "How much a drill compares with the backup: "+strings.Join(verifyLevels, ", "))
 	flags.DurationVar(&f.keepFailed, "drill-keep-failed", 0, "Keep the scratch namespace of a drill that failed for so long, 1m to 720h (default: removed at once)")
@@ -80,60 +79,6 @@ func scheduleCreateCommand(env *Env) *cobra.Command {
 	flags.BoolVar(&f.dryRun, "dry-run", false, "Print the object and ask no cluster")
 	f.output.add(flags, "json", "yaml", "name")
 	return cmd
-}
-
-// keepFlags are those of the retention.
-type keepFlags struct {
-	counts map[string]*int32
-	within string
-	given  func(flag string) bool
-}
-
-// keepCounts are the flags of the rules that count, each with what it keeps.
-var keepCounts = []struct{ flag, keeps string }{
-	{"keep-last", "Keep the newest N backups"},
-	{"keep-hourly", "Keep the newest backup of each of N hours that have one"},
-	{"keep-daily", "Keep the newest backup of each of N days"},
-	{"keep-weekly", "Keep the newest backup of each of N weeks (from Monday)"},
-	{"keep-monthly", "Keep the newest backup of each of N months"},
-	{"keep-yearly", "Keep the newest backup of each of N years"},
-}
-
-func (f *keepFlags) add(flags *pflag.FlagSet) {
-	f.given, f.counts = flags.Changed, map[string]*int32{}
-	for _, k := range keepCounts {
-		f.counts[k.flag] = flags.Int32(k.flag, 0, k.keeps)
-	}
-	flags.StringVar(&f.within, "keep-within", "", "Keep all that are no older than this when the newest good one was cut, such as 48h, 14d, 3m (months), 1y6m")
-}
-
-// span is what the API takes for keepWithin.
-var span = regexp.MustCompile(`^([0-9]{1,5}y)?([0-9]{1,5}m)?([0-9]{1,5}d)?([0-9]{1,6}h)?$`)
-
-// retention gives nil when no rule is asked for.
-func (f *keepFlags) retention() (*api.Retention, error) {
-	r, asked := &api.Retention{}, false
-	for flag, field := range map[string]**int32{"keep-last": &r.KeepLast, "keep-hourly": &r.KeepHourly, "keep-daily": &r.KeepDaily,
-		"keep-weekly": &r.KeepWeekly, "keep-monthly": &r.KeepMonthly, "keep-yearly": &r.KeepYearly} {
-		if !f.given(flag) {
-			continue
-		}
-		n := f.counts[flag]
-		if *n < 0 || *n > 100_000 {
-			return nil, exit.Errorf(exit.Usage, "--%s %d is out of range; give 0 to 100000", flag, *n)
-		}
-		*field, asked = n, true
-	}
-	if f.given("keep-within") {
-		if len(f.within) < 2 || len(f.within) > 32 || !span.MatchString(f.within) {
-			return nil, exit.Errorf(exit.Usage, "--keep-within %q is no span of time; write years, months, days and hours in this order, such as 48h, 14d, 3m or 1y6m", f.within)
-		}
-		r.KeepWithin, asked = f.within, true
-	}
-	if !asked {
-		return nil, nil
-	}
-	return r, nil
 }
 
 // scheduleFor makes the object, or says which input is wrong. It asks no cluster.
@@ -159,8 +104,9 @@ func (f *scheduleFlags) scheduleFor(e *Env, name string) (*api.BackupSchedule, e
 	if s.Spec.Template.Spec, err = f.template.spec(); err != nil {
 		return nil, err
 	}
-	if s.Spec.Retention, err = f.keep.retention(); err != nil {
-		return nil, err
+	s.Spec.Retention, _ = f.policy.over(nil)
+	if _, err := retention.PolicyOf(s.Spec.Retention); err != nil {
+		return nil, exit.Errorf(exit.Usage, "the --keep flags: %w", err)
 	}
 	if s.Spec.Drill, err = f.drillFor(e); err != nil {
 		return nil, err

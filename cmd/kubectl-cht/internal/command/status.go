@@ -105,26 +105,23 @@ func (e *Env) status(ctx context.Context, all bool) (status.Report, error) {
 // backups themselves is noted, and does not stop him.
 func gather(ctx context.Context, c client.Client, namespace string, fleet *status.Fleet) (notes []string, err error) {
 	in := client.InNamespace(namespace)
-	var schedules api.BackupScheduleList
-	if err := eachPage(ctx, c, &schedules, func() {
-		for i := range schedules.Items {
-			fleet.AddSchedule(&schedules.Items[i])
+	if err := eachPage(ctx, c, &api.BackupScheduleList{}, func(page *api.BackupScheduleList) {
+		for i := range page.Items {
+			fleet.AddSchedule(&page.Items[i])
 		}
 	}, in); err != nil {
 		return nil, exit.Explain("list schedules", err)
 	}
-	var backups api.BackupList
-	if err := eachPage(ctx, c, &backups, func() {
-		for i := range backups.Items {
-			fleet.AddBackup(&backups.Items[i])
+	if err := eachPage(ctx, c, &api.BackupList{}, func(page *api.BackupList) {
+		for i := range page.Items {
+			fleet.AddBackup(&page.Items[i])
 		}
 	}, in); err != nil {
 		return nil, exit.Explain("list backups", err)
 	}
-	var restores api.RestoreList
-	err = eachPage(ctx, c, &restores, func() {
-		for i := range restores.Items {
-			fleet.AddRestore(&restores.Items[i])
+	err = eachPage(ctx, c, &api.RestoreList{}, func(page *api.RestoreList) {
+		for i := range page.Items {
+			fleet.AddRestore(&page.Items[i])
 		}
 	}, in)
 	if apierrors.IsForbidden(err) {
@@ -142,8 +139,8 @@ func gatherWorkloads(ctx context.Context, c client.Client, in client.InNamespace
 	for _, kind := range []schema.GroupVersionKind{corev1.SchemeGroupVersion.WithKind("Pod"), appsv1.SchemeGroupVersion.WithKind("Deployment"), appsv1.SchemeGroupVersion.WithKind("StatefulSet")} {
 		var list metav1.PartialObjectMetadataList
 		list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
-		err := eachPage(ctx, c, &list, func() {
-			for _, o := range list.Items {
+		err := eachPage(ctx, c, &list, func(page *metav1.PartialObjectMetadataList) {
+			for _, o := range page.Items {
 				if cht.IsCouchDB(o.Labels[cht.ServiceLabel]) {
 					fleet.AddCHT(o.Namespace)
 				}
@@ -164,23 +161,6 @@ func gatherWorkloads(ctx context.Context, c client.Client, in client.InNamespace
 	}
 	fleet.Looked = len(hidden) == 0
 	return notes, nil
-}
-
-// pageSize bounds what is in memory at once: a cluster may hold a hundred thousand
-// Backups.
-const pageSize = 500
-
-// eachPage lists page by page and calls add after each.
-func eachPage(ctx context.Context, c client.Client, list client.ObjectList, add func(), opts ...client.ListOption) error {
-	for token := ""; ; {
-		if err := c.List(ctx, list, append(opts, client.Limit(pageSize), client.Continue(token))...); err != nil {
-			return err
-		}
-		add()
-		if token = list.GetContinue(); token == "" {
-			return nil
-		}
-	}
 }
 
 func (e *Env) printStatus(r status.Report, output *format) error {

@@ -30,8 +30,8 @@ func recoveryTook(r *api.Restore) string {
 	return ""
 }
 
-// verdict is what a drill was made for, in a line.
-func verdict(r *api.Restore) []string {
+// drillVerdict is what a drill was made for, in a line.
+func drillVerdict(r *api.Restore) []string {
 	s := ofRestore(r)
 	if r.Spec.Drill == nil || !s.Ended() {
 		return nil

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -127,14 +126,10 @@ func DescribeSchedule(s *api.BackupSchedule, made Runs, events []corev1.Event, n
 		fact("May begin late:", "by "+(time.Duration(*d)*time.Second).String())
 	}
 	fact("Takes:", asked(s.Spec.Template.Spec))
-	if kept := keeps(s.Spec.Retention); s.Spec.Retention == nil {
-		fact("Keeps:", kept+", since it has no retention")
-	} else {
-		fact("Keeps:", strings.TrimPrefix(kept+keepsAlways, "; and "))
-	}
-	fact("Keeps failed:", keepsFailed(s.Spec.Retention))
-	if st := s.Status; st.Retained > 0 || st.Removed > 0 {
-		fact("Retention:", fmt.Sprintf("keeps %d now, has removed %d", st.Retained, st.Removed))
+	fact("Keeps:", keeps(s.Spec.Retention))
+	if s.Spec.Retention != nil {
+		fact("And always:", "the newest good one, the newest verified one, and held ones")
+		fact("Retention:", fmt.Sprintf("keeps %d now, has removed %d; why: kubectl cht retention explain %s -n %s", s.Status.Retained, s.Status.Removed, s.Name, s.Namespace))
 	}
 	fact("Drills:", drillText(s))
 	fact("Last good:", lastGood(s, now))

@@ -47,9 +47,9 @@ Due:             30 2 * * * (every day at 02:30), Africa/Nairobi
 Delay:           each run 4m12s later (its share of 10m0s)
 May begin late:  by 6h0m0s
 Takes:           quiesce Auto, at most 10s; 3 attempts; ready within 2h0m0s; if the quiesce cannot be had: Fail
-Keeps:           the last 3; one a day for 14 days; all within 48h of the newest; and always the newest good one, the newest verified one, and held ones
-Keeps failed:    at most 10, none older than 30d
-Retention:       keeps 9 now, has removed 1
+Keeps:           last 3, daily 14, within 48h; failed: at most 10, within 30d
+And always:      the newest good one, the newest verified one, and held ones
+Retention:       keeps 9 now, has removed 1; why: kubectl cht retention explain nightly -n medic
 Drills:          0 5 * * 0 (every Sunday at 05:00), Africa/Nairobi; verifies Full; a failed one's scratch namespace stays for 2h0m0s; running: nightly-drill-1
 Last good:       nightly-1, 2026-02-28 00:00:00 UTC (27h ago)
 Recovery point:  2026-02-28 22:00:00 UTC (5h ago)
@@ -84,12 +84,12 @@ func TestDescribeSuspendedSchedule(t *testing.T) {
 	s := scheduled()
 	s.Spec.Suspend, s.Spec.Retention, s.Spec.Drill, s.Spec.Jitter = true, nil, nil, nil
 	got := strings.Join(DescribeSchedule(s, Runs{}, nil, start), "\n")
-	for _, want := range []string{"Phase:           Suspended\n", "Keeps:           all, since it has no retention\n", "Drills:          none: backups of this schedule are proven only by hand\n"} {
+	for _, want := range []string{"Phase:           Suspended\n", "Keeps:           no retention: all are kept\n", "Drills:          none: backups of this schedule are proven only by hand\n"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("lacks %q:\n%s", want, got)
 		}
 	}
-	for _, not := range []string{"Next runs", "Last runs", "Delay", "Keeps failed"} {
+	for _, not := range []string{"Next runs", "Last runs", "Delay", "And always"} {
 		if strings.Contains(got, not) {
 			t.Errorf("has %q:\n%s", not, got)
 		}
@@ -130,7 +130,7 @@ func TestCronWords(t *testing.T) {
 func TestSchedulesWide(t *testing.T) {
 	equal(t, Schedules([]api.BackupSchedule{*scheduled()}, true, start), `
 NAMESPACE  NAME     SCHEDULE    ZONE            STATE      NEXT RUN             LAST RUN  RECOVERY POINT  MISSED  JITTER  DRILLS     NEXT DRILL           KEEPS
-medic      nightly  30 2 * * *  Africa/Nairobi  Scheduled  Mon 2 Mar 02:00 EAT  90m       3h              2       4m12s   0 5 * * 0  Sun 1 Mar 05:00 EAT  the last 3; one a day for 14 days; all within 48h of the newest`)
+medic      nightly  30 2 * * *  Africa/Nairobi  Scheduled  Mon 2 Mar 02:00 EAT  90m       3h              2       4m12s   0 5 * * 0  Sun 1 Mar 05:00 EAT  last 3, daily 14, within 48h; failed: at most 10, within 30d`)
 }
 
 func TestBackupOfASchedule(t *testing.T) {

@@ -36,7 +36,7 @@ func Summary(o any, paint Paint) []string {
 		}
 	case *api.Restore:
 		lines = append(lines, restoreBody(o)...)
-		lines = append(lines, verdict(o)...)
+		lines = append(lines, drillVerdict(o)...)
 		lines = append(lines, onward(o)...)
 	}
 	return lines

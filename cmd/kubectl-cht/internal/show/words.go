@@ -7,6 +7,7 @@ import (
 	"time"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/schedule/retention"
 )
 
 var weekdays = []string{"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"}
@@ -83,42 +84,13 @@ func clockText(expression api.CronExpression, zone string) string {
 	return text + ", " + zone
 }
 
-// keeps says in words what a retention keeps.
+// keeps tells what a retention keeps.
 func keeps(r *api.Retention) string {
-	if r == nil {
-		return "all"
+	policy, err := retention.PolicyOf(r)
+	if err != nil {
+		return oneLine(err.Error())
 	}
-	var rules []string
-	for _, rule := range []struct {
-		n    *int32
-		what string
-	}{{r.KeepLast, "the last %d"}, {r.KeepHourly, "one an hour for %d hours"}, {r.KeepDaily, "one a day for %d days"}, {r.KeepWeekly, "one a week for %d weeks"},
-		{r.KeepMonthly, "one a month for %d months"}, {r.KeepYearly, "one a year for %d years"}} {
-		if rule.n != nil && *rule.n > 0 {
-			rules = append(rules, fmt.Sprintf(rule.what, *rule.n))
-		}
-	}
-	if r.KeepWithin != "" {
-		rules = append(rules, "all within "+r.KeepWithin+" of the newest")
-	}
-	return strings.Join(rules, "; ")
-}
-
-// keepsAlways is what no retention removes.
-const keepsAlways = "; and always the newest good one, the newest verified one, and held ones"
-
-func keepsFailed(r *api.Retention) string {
-	if r == nil {
-		return ""
-	}
-	var rules []string
-	if n := r.Failed.KeepLast; n != nil {
-		rules = append(rules, fmt.Sprintf("at most %d", *n))
-	}
-	if r.Failed.KeepWithin != "" {
-		rules = append(rules, "none older than "+r.Failed.KeepWithin)
-	}
-	return strings.Join(rules, ", ")
+	return policy.String()
 }
 
 // jitterText tells the delay of every run.

@@ -44,6 +44,7 @@ type backup struct {
 	bytes           *int64
 	documents       *int64
 	ended           bool
+	phase           api.Phase
 }
 
 type schedule struct {
@@ -104,6 +105,7 @@ func (f *Fleet) AddBackup(b *api.Backup) {
 	if b.Proven() {
 		kept.verified = b.Status.Verified
 	}
+	kept.phase = b.Status.Phase
 	kept.ended = kept.failed || b.Status.Phase == api.PhaseCompleted
 	if b.Status.CutTime != nil {
 		kept.cut = b.Status.CutTime.Time

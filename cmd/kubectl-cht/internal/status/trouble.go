@@ -35,6 +35,7 @@ func (in *instance) trouble(out *Instance, good []*backup, now time.Time, looked
 	}
 	t.recoveryPoint(in, out, now, lost)
 	t.failures(in, good)
+	t.underWay(in, now)
 	t.broken(in, good)
 	for i := range in.schedules {
 		t.schedule(&in.schedules[i], good, now)
@@ -129,6 +130,21 @@ func (t *troubles) failures(in *instance, good []*backup) {
 		level = Critical
 	}
 	t.add(level, BackupsFailed, last.message, "%s failed: %s", named(n, "last backup", "last %d backups"), cmp.Or(last.reason, "no reason given"))
+}
+
+// underWay is what hinders a backup that was asked for.
+func (t *troubles) underWay(in *instance, now time.Time) {
+	for i := range in.backups {
+		switch b := &in.backups[i]; {
+		case b.ended:
+		case b.phase == "" && now.Sub(b.created) > patience:
+			t.add(Critical, Unattended, "", "no controller has taken up backup %s: is cht-backup running?", b.name)
+			return
+		case b.phase == api.PhasePending && b.message != "":
+			t.add(Note, Waiting, "", "backup %s waits: %s", b.name, b.message)
+			return
+		}
+	}
 }
 
 // broken are backups that a restore found to be other than recorded. One that is

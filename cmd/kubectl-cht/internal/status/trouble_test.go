@@ -75,6 +75,12 @@ func TestTrouble(t *testing.T) {
 		{"held", []any{nightly(), lastNight(), good(36*time.Hour, func(b *api.Backup) { b.Annotations = map[string]string{api.HoldAnnotation: "audit"} })}, OK, []string{"note Held: 1 held"}},
 		{"being restored", []any{nightly(), lastNight(), restoreOf("medic", api.RestoreSpec{InPlace: &api.InPlace{}}, api.PhaseSwapping)}, OK, []string{"note Restoring: restore r is under way"}},
 		{"deleted ones count for nothing", []any{nightly(), good(12*time.Hour, proven(day), func(b *api.Backup) { b.DeletionTimestamp = &metav1.Time{Time: now} })}, Critical, []string{"critical NeverBackedUp: never backed up"}},
+		{"one that nobody takes up", []any{nightly(), lastNight(), good(time.Hour, func(b *api.Backup) { b.Name, b.Status = "manual", api.BackupStatus{} })}, Critical,
+			[]string{"critical Unattended: no controller has taken up backup manual: is cht-backup running?"}},
+		{"one just made", []any{nightly(), lastNight(), good(time.Minute, func(b *api.Backup) { b.Status = api.BackupStatus{} })}, OK, nil},
+		{"one in line", []any{nightly(), lastNight(), good(time.Hour, func(b *api.Backup) {
+			b.Name, b.Status = "manual", api.BackupStatus{Phase: api.PhasePending, Conditions: conditions(api.ConditionReady, metav1.ConditionUnknown, api.ReasonProgressing, "place 3 of 7")}
+		})}, OK, []string{"note Waiting: backup manual waits: place 3 of 7"}},
 		{"one under way is no trouble", []any{nightly(), lastNight(), good(time.Minute, func(b *api.Backup) { b.Status = api.BackupStatus{Phase: api.PhaseCutting} })}, OK, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
