@@ -181,3 +181,19 @@ func releaseContent(ctx context.Context, c client.Client, content *snapv1.Volume
 		"spec":     map[string]any{"deletionPolicy": snapv1.VolumeSnapshotContentDelete},
 	})
 }
+
+// ForgetContent deletes a content that only points at a snapshot of the storage,
+// which stays.
+func ForgetContent(ctx context.Context, c client.Client, content *snapv1.VolumeSnapshotContent) error {
+	err := patchContent(ctx, c, content, map[string]any{
+		"metadata": map[string]any{"annotations": map[string]any{beingDeleted: "yes"}},
+		"spec":     map[string]any{"deletionPolicy": snapv1.VolumeSnapshotContentRetain},
+	})
+	if err == nil && content.DeletionTimestamp == nil {
+		err = c.Delete(ctx, content, client.Preconditions{UID: &content.UID})
+	}
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("delete VolumeSnapshotContent %s: %w", content.Name, err)
+	}
+	return nil
+}

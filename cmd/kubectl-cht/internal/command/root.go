@@ -78,7 +78,7 @@ func Root(env *Env, version string) *cobra.Command {
 	root.SetOut(env.Out)
 	root.SetErr(env.ErrOut)
 	root.PersistentFlags().StringVar(&env.SystemNamespace, "system-namespace", "cht-backup-system", "Namespace of the cht-backup controller, where the records of backups are kept")
-	root.AddCommand(backupCommand(env), restoreCommand(env), listCommand(env), describeCommand(env), deleteCommand(env), holdCommand(env), releaseCommand(env), versionCommand(env, version))
+	root.AddCommand(backupCommand(env), restoreCommand(env), listCommand(env), describeCommand(env), deleteCommand(env), holdCommand(env), releaseCommand(env), doctorCommand(env), versionCommand(env, version))
 	return root
 }
 
