@@ -13,7 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -162,7 +161,7 @@ func plant(ctx context.Context, t *testing.T, c *harness.Cluster, o cht.Options,
 	// A volume whose claim is gone; the driver does not know it, which ends it as well.
 	create("volume", &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: o.Namespace + "-lost", Labels: restore, Annotations: map[string]string{"pv.kubernetes.io/provisioned-by": volume.Driver}},
 		Spec: corev1.PersistentVolumeSpec{Capacity: size, AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain,
-			ClaimRef:               &corev1.ObjectReference{Kind: "PersistentVolumeClaim", APIVersion: "v1", Namespace: o.Namespace, Name: "claim-that-went", UID: types.UID(nobody)},
+			ClaimRef:               &corev1.ObjectReference{Kind: "PersistentVolumeClaim", APIVersion: "v1", Namespace: o.Namespace, Name: "claim-that-went", UID: nobody},
 			PersistentVolumeSource: corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: volume.Driver, VolumeHandle: "none-" + string(nobody)}}}})
 	released(ctx, t, c, o.Namespace+"-lost")
 	create("namespace", &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: scratchOf(o.Namespace), Labels: restore,

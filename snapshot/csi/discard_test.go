@@ -1,13 +1,13 @@
 package csi
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
 	"time"
 
 	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -202,7 +202,7 @@ func TestDiscardAfterAFailure(t *testing.T) {
 			content := &snapv1.VolumeSnapshotContent{ObjectMeta: metav1.ObjectMeta{Name: contentName(cutOf(b, 1, "couchdb-1"))}}
 			if err := c.Get(t.Context(), client.ObjectKeyFromObject(content), content); err == nil && content.Spec.DeletionPolicy == snapv1.VolumeSnapshotContentDelete {
 				_ = c.Delete(t.Context(), content)
-			} else if !apierrors.IsNotFound(err) && err != nil && err != errRefused {
+			} else if client.IgnoreNotFound(err) != nil && !errors.Is(err, errRefused) {
 				t.Fatal(err)
 			}
 			if left == 0 {

@@ -24,7 +24,7 @@ var (
 	old  = metav1.NewTime(noon.Add(-time.Hour))
 )
 
-const tenMinutes = 10 * time.Minute
+const young = 10 * time.Minute
 
 // UIDs of owners: the living and the gone, of backups and restores.
 const (
@@ -166,7 +166,7 @@ func same(t *testing.T, what string, got []string, want ...string) {
 var information = []string{"VolumeSnapshotContent snapcontent-theirs", "VolumeSnapshotContent snapcontent-taken", "record nightly", "volume aside", "namespace medic-scratch-66666666"}
 
 func TestAllIsWell(t *testing.T) {
-	got := Judge(whole(), noon, tenMinutes)
+	got := Judge(whole(), noon, young)
 	same(t, "problems", said(got, Problem))
 	same(t, "orphans", said(got, Orphan))
 	same(t, "information", said(got, Information), information...)
@@ -196,7 +196,7 @@ func planted(c *Cluster) []string {
 func TestOrphans(t *testing.T) {
 	c := whole()
 	want := planted(&c)
-	got := Judge(c, noon, tenMinutes)
+	got := Judge(c, noon, young)
 	same(t, "problems", said(got, Problem))
 	same(t, "orphans", said(got, Orphan), want...)
 	same(t, "information", said(got, Information), information...)
@@ -207,8 +207,7 @@ func TestOrphans(t *testing.T) {
 	same(t, "younger than asked", said(Judge(c, noon, 2*time.Hour), Orphan))
 	// Elsewhere, none of it is.
 	c.Namespace = "elsewhere"
-	c.Namespaces, c.Volumes = c.Namespaces[:len(c.Namespaces)-1], c.Volumes
-	for _, f := range Judge(c, noon, tenMinutes) {
+	for _, f := range Judge(c, noon, young) {
 		if f.Kind == "namespace" || f.Kind == "volume" {
 			t.Errorf("of another namespace: %s", f.Title())
 		}
@@ -225,13 +224,13 @@ func TestUnseenIsNotJudged(t *testing.T) {
 		want := planted(&c)
 		c.Unseen[kind] = "you may not look at them"
 		want = slices.DeleteFunc(want, func(w string) bool { return slices.Contains(silent, w) })
-		same(t, kind, said(Judge(c, noon, tenMinutes), Orphan), want...)
+		same(t, kind, said(Judge(c, noon, young), Orphan), want...)
 	}
 	c := whole()
 	planted(&c)
 	c.Holds = map[string]Holding{}
 	c.Controllers, c.Unseen[kindControllers] = nil, "you may not look at them"
-	got := Judge(c, noon, tenMinutes)
+	got := Judge(c, noon, young)
 	same(t, "namespaces that were not looked into", said(got, Problem), "namespace medic-scratch-22222222", "namespace medic-scratch-55555555")
 	for _, o := range said(got, Orphan) {
 		if strings.HasPrefix(o, "namespace") {
@@ -269,7 +268,7 @@ func TestProblems(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := whole()
 			tt.change(&c)
-			got := Judge(c, noon, tenMinutes)
+			got := Judge(c, noon, young)
 			same(t, "problems", said(got, Problem), tt.want...)
 			same(t, "orphans", said(got, Orphan))
 			if text := strings.Join(Lines(got, func(s string) string { return s }), "\n"); !strings.Contains(text, tt.says) {
@@ -283,7 +282,7 @@ func TestLines(t *testing.T) {
 	c := whole()
 	planted(&c)
 	c.Controllers = nil
-	text := strings.Join(Lines(Judge(c, noon, tenMinutes), strings.TrimSpace), "\n")
+	text := strings.Join(Lines(Judge(c, noon, young), strings.TrimSpace), "\n")
 	at := -1
 	for _, title := range []string{"Problems\n  controller cht-backup-system/cht-backup: there is no Deployment", "\n\nLeft behind\n  pod medic/cht-freezer", "next: kubectl cht doctor --fix removes it\n", "\n\nGood to know\n"} {
 		i := strings.Index(text, title)
