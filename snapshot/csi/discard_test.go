@@ -1,9 +1,11 @@
 package csi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 )
@@ -224,4 +227,43 @@ func TestOwned(t *testing.T) {
 		Owned(retained(cutOf(b, 3, "couchdb")), "elsewhere", b.Name, b.UID) || Owned(&snapv1.VolumeSnapshotContent{}, b.Namespace, b.Name, b.UID) {
 		t.Error("the owner of a content is not the one it was made for")
 	}
+}
+
+// onePerPage gives contents one at a time, as an API server does that has many.
+func onePerPage(c client.WithWatch) client.WithWatch {
+	return interceptor.NewClient(c, interceptor.Funcs{List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+		var o client.ListOptions
+		o.ApplyOptions(opts)
+		err := c.List(ctx, list, opts...)
+		if l, is := list.(*snapv1.VolumeSnapshotContentList); is && err == nil && o.Limit > 0 {
+			at, _ := strconv.Atoi(o.Continue)
+			if at+1 < len(l.Items) {
+				l.Continue = strconv.Itoa(at + 1)
+			}
+			l.Items = l.Items[min(at, len(l.Items)):min(at+1, len(l.Items))]
+		}
+		return err
+	}})
+}
+
+func TestDiscardTurnsThePages(t *testing.T) {
+	b := backup()
+	other := backup()
+	other.Name, other.UID = "weekly", "99999999-1111-2222-3333-444455556666"
+	c := cluster(t, nil, retained(cutOf(other, 1, "couchdb-1")), retained(cutOf(b, 1, "couchdb-2")), retained(cutOf(other, 1, "couchdb-3")), retained(cutOf(b, 1, "couchdb-4")))
+	// The fake's pages are those of what is left, so that a deletion in the middle of a
+	// turn may hide one; the next turn finds it.
+	for turn := range 4 {
+		left, err := (Snapshotter{Client: onePerPage(c)}).Discard(t.Context(), b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left == 0 {
+			if got := there(t, c); turn == 0 || len(got) != 2 {
+				t.Errorf("after %d turns there are %v", turn, got)
+			}
+			return
+		}
+	}
+	t.Error("there is always something left")
 }

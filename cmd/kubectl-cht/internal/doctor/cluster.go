@@ -62,7 +62,7 @@ const (
 	kindClaims      = "claims"
 	kindVolumes     = "volumes"
 	kindNamespaces  = "namespaces"
-	kindControllers = "the controller"
+	kindControllers = "Deployments of the controller"
 )
 
 func (c *Cluster) saw(kinds ...string) bool {
