@@ -123,9 +123,11 @@ func TestDiscardLeavesOthersAlone(t *testing.T) {
 	rebound.Spec.VolumeSnapshotRef.Name, rebound.Spec.VolumeSnapshotRef.UID = "by-hand", "uid-hand"
 	imported := retained(cutOf(b, 1, "couchdb-4")) // under our snapshot's name, by an administrator who restores by hand
 	imported.Name, imported.Spec.VolumeSnapshotRef.UID = "imported", ""
+	bound := retained(cutOf(b, 1, "couchdb-6")) // likewise, when it was bound
+	bound.Name = "imported-and-bound"
 	likeName := retained(&snapv1.VolumeSnapshot{ObjectMeta: metav1.ObjectMeta{Namespace: ns, UID: "uid-like", Name: fmt.Sprintf("%s-%.8s-1-couchdb-12345678-1-couchdb", b.Name, b.UID)}})
 	objects := []client.Object{theirs, byHand, forged, stolen, elsewhere, retained(theirs), labelled(retained(gone), b.UID), labelled(retained(byHand), b.UID), retained(forged), retained(stolen), retained(elsewhere),
-		labelled(rebound, b.UID), labelled(imported, b.UID), likeName, labelled(retained(cutOf(b, 1, "couchdb-5")), other.UID)}
+		labelled(rebound, b.UID), labelled(imported, b.UID), labelled(bound, b.UID), likeName, labelled(retained(cutOf(b, 1, "couchdb-5")), other.UID)}
 	b.Status.Volumes = []api.VolumeStatus{{Content: rebound.Name}, {Content: imported.Name}, {Content: contentName(theirs)}, {Content: contentName(byHand)}}
 	for _, phase := range []api.Phase{api.PhaseCompleted, api.PhaseCleaningUp} {
 		c := cluster(t, nil, objects...)
@@ -249,7 +251,7 @@ func onePerPage(c client.WithWatch) client.WithWatch {
 func TestDiscardTurnsThePages(t *testing.T) {
 	b := backup()
 	other := backup()
-	other.Name, other.UID = "weekly", "99999999-1111-2222-3333-444455556666"
+	other.Name, other.UID = "weekly", "00000000-1111-2222-3333-444455556666"
 	c := cluster(t, nil, retained(cutOf(other, 1, "couchdb-1")), retained(cutOf(b, 1, "couchdb-2")), retained(cutOf(other, 1, "couchdb-3")), retained(cutOf(b, 1, "couchdb-4")))
 	// The fake's pages are those of what is left, so that a deletion in the middle of a
 	// turn may hide one; the next turn finds it.

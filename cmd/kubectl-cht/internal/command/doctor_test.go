@@ -122,6 +122,11 @@ func TestDoctorFixesWhatIsLeftBehindAndNothingElse(t *testing.T) {
 		if c.Get(ctx, client.ObjectKeyFromObject(o), &content) == nil {
 			deleted[content.Name] = content.Spec.DeletionPolicy
 		}
+		if s, is := o.(*snapv1.VolumeSnapshot); is && s.Spec.Source.VolumeSnapshotContentName != nil { // the snapshot controller deletes it by its policy
+			if err := c.Get(ctx, client.ObjectKey{Name: *s.Spec.Source.VolumeSnapshotContentName}, &content); err != nil || content.Spec.DeletionPolicy != snapv1.VolumeSnapshotContentRetain {
+				t.Errorf("an import goes with the storage's snapshot: %s, %v", content.Spec.DeletionPolicy, err)
+			}
+		}
 		return c.Delete(ctx, o, opts...)
 	}}
 	w := newWorld(t, hooks, inhabited(t)...)
@@ -192,11 +197,16 @@ func TestDoctorLooksAgain(t *testing.T) {
 		}
 		return err
 	}, Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
-		err := c.Get(ctx, key, o, opts...)
-		if _, is := o.(*corev1.PersistentVolume); is && err == nil {
-			o.SetResourceVersion("1" + o.GetResourceVersion()) // somebody changed it
+		if v, is := o.(*corev1.PersistentVolume); is { // somebody changes it just now
+			if err := c.Get(ctx, key, v, opts...); err != nil {
+				return err
+			}
+			v.Labels["mine"] = "now"
+			if err := c.Update(ctx, v); err != nil {
+				return err
+			}
 		}
-		return err
+		return c.Get(ctx, key, o, opts...)
 	}}
 	w := newWorld(t, hooks, append(inhabited(t), orphans(t)...)...)
 	w.mustRun(t, exit.Failed, []string{"1 object left behind"}, "doctor", "-A", "--fix", "--yes", "-o", "json")
