@@ -173,7 +173,7 @@ func Reason(conditions []metav1.Condition) string {
 // ackLatency, readyLatency.
 func (c *Cluster) SnapshotClass(t testing.TB, parameters map[string]string) string {
 	t.Helper()
-	return c.snapshotClass(t, parameters, nil)
+	return c.snapshotClass(t, snapv1.VolumeSnapshotContentDelete, parameters, nil)
 }
 
 // DefaultSnapshotClass is SnapshotClass, and the class is the default one until
@@ -187,7 +187,7 @@ func (c *Cluster) DefaultSnapshotClass(t testing.TB, parameters map[string]strin
 			t.Errorf("make snapshot class %s default: %s: %v", usual.Name, value, err)
 		}
 	}
-	c.snapshotClass(t, parameters, map[string]string{isDefault: "true"})
+	c.snapshotClass(t, snapv1.VolumeSnapshotContentDelete, parameters, map[string]string{isDefault: "true"})
 	t.Cleanup(func() { set(context.Background(), "true") })
 	set(t.Context(), "false")
 }
@@ -209,10 +209,10 @@ func (c *Cluster) defaultClass(t testing.TB) *snapv1.VolumeSnapshotClass {
 	return nil
 }
 
-func (c *Cluster) snapshotClass(t testing.TB, parameters, annotations map[string]string) string {
+func (c *Cluster) snapshotClass(t testing.TB, policy snapv1.DeletionPolicy, parameters, annotations map[string]string) string {
 	t.Helper()
 	class := &snapv1.VolumeSnapshotClass{ObjectMeta: metav1.ObjectMeta{Name: "e2e-" + rand.String(6), Annotations: annotations},
-		Driver: c.defaultClass(t).Driver, DeletionPolicy: snapv1.VolumeSnapshotContentDelete, Parameters: parameters}
+		Driver: c.defaultClass(t).Driver, DeletionPolicy: policy, Parameters: parameters}
 	if err := c.Client.Create(t.Context(), class); err != nil {
 		t.Fatalf("create snapshot class: %v", err)
 	}

@@ -89,6 +89,9 @@ func (s Store) list(ctx context.Context, selected ...client.ListOption) (all []m
 		if err := s.Client.List(ctx, list, opts...); err != nil {
 			return nil, fmt.Errorf("list records in %s: %w", s.Namespace, err)
 		}
+		for i := range list.Items { // a list of metadata says of its items only that
+			list.Items[i].SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+		}
 		all, token = append(all, list.Items...), list.Continue
 	}
 	return all, nil

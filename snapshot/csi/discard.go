@@ -7,7 +7,6 @@ import (
 
 	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
@@ -31,7 +30,7 @@ const (
 // with what they hold in the storage whatever their class says. One that the driver
 // still works on goes later: until then it is counted as left.
 func (s Snapshotter) Discard(ctx context.Context, b *api.Backup) (left int, err error) {
-	d := &discard{Snapshotter: s, backup: b, snapshots: map[types.UID]bool{}, seen: map[string]bool{}}
+	d := &discard{Snapshotter: s, backup: b, seen: map[string]bool{}}
 	// 1. VolumeSnapshots; the snapshot controller deletes their contents with them.
 	if err := d.deleteSnapshots(ctx); err != nil {
 		return d.left, err
@@ -59,9 +58,8 @@ func (s Snapshotter) Discard(ctx context.Context, b *api.Backup) (left int, err 
 type discard struct {
 	Snapshotter
 	backup *api.Backup
-	// snapshots that are there; their contents go with them.
-	snapshots map[types.UID]bool
-	// seen are the contents that were dealt with.
+	// seen are the contents that were dealt with. Those whose VolumeSnapshot is there
+	// go with it.
 	seen map[string]bool
 	left int
 }
@@ -78,7 +76,6 @@ func (d *discard) deleteSnapshots(ctx context.Context) error {
 			continue
 		}
 		d.left++
-		d.snapshots[snapshot.UID] = true
 		d.seen[contentName(snapshot)] = true
 		content, err := d.content(ctx, contentName(snapshot))
 		if err != nil {
@@ -147,9 +144,6 @@ func (d *discard) deleteLost(ctx context.Context, selected ...client.ListOption)
 
 func (d *discard) delete(ctx context.Context, content *snapv1.VolumeSnapshotContent) error {
 	d.seen[content.Name] = true
-	if d.snapshots[content.Spec.VolumeSnapshotRef.UID] {
-		return nil
-	}
 	d.left++
 	return DeleteContent(ctx, d.Client, content)
 }
@@ -180,4 +174,20 @@ func releaseContent(ctx context.Context, c client.Client, content *snapv1.Volume
 		"metadata": map[string]any{"annotations": annotations},
 		"spec":     map[string]any{"deletionPolicy": snapv1.VolumeSnapshotContentDelete},
 	})
+}
+
+// ForgetContent deletes a content that only points at a snapshot of the storage,
+// which stays.
+func ForgetContent(ctx context.Context, c client.Client, content *snapv1.VolumeSnapshotContent) error {
+	err := patchContent(ctx, c, content, map[string]any{
+		"metadata": map[string]any{"annotations": map[string]any{beingDeleted: "yes"}},
+		"spec":     map[string]any{"deletionPolicy": snapv1.VolumeSnapshotContentRetain},
+	})
+	if err == nil && content.DeletionTimestamp == nil {
+		err = c.Delete(ctx, content, client.Preconditions{UID: &content.UID})
+	}
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("delete VolumeSnapshotContent %s: %w", content.Name, err)
+	}
+	return nil
 }

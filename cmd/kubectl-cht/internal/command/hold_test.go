@@ -68,8 +68,7 @@ func TestHoldAndRelease(t *testing.T) {
 // A hold that comes while the name is typed counts.
 func TestHeldWhileTyping(t *testing.T) {
 	held := false
-	var w *world
-	w = newWorld(t, interceptor.Funcs{Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+	w := newWorld(t, interceptor.Funcs{Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
 		err := c.Get(ctx, key, o, opts...)
 		if b, is := o.(*api.Backup); is && err == nil && !held {
 			held = true

@@ -32,7 +32,7 @@ const (
 // Help documents the codes.
 const Help = `Exit codes:
   0    done, and good (with --no-wait: created)
-  1    the backup or restore failed, or was deleted meanwhile
+  1    the backup or restore failed, or was deleted meanwhile; doctor found something
   2    wrong usage or input; nothing was started
   3    --timeout passed while waiting; what was begun goes on in the cluster
   4    refused: not found, not allowed, not ready, in conflict; nothing was started
