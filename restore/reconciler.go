@@ -76,7 +76,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if restore.DeletionTimestamp != nil {
-		return ctrl.Result{}, r.remove(ctx, restore)
+		err := r.remove(ctx, restore)
+		if wait := (later{}); errors.As(err, &wait) {
+			return ctrl.Result{RequeueAfter: wait.pause}, nil
+		}
+		return ctrl.Result{}, err
 	}
 	if snapshot.Ended(restore.Status.Phase) {
 		return r.expire(ctx, restore)
