@@ -59,6 +59,7 @@ func (r *Reconciler) preflightDrill(ctx context.Context, w *work) error {
 // drilling makes the scratch restore and takes over what it finds.
 func (r *Reconciler) drilling(ctx context.Context, w *work) error {
 	restore, drill := w.restore, w.restore.Status.Drill
+	r.placeTaken(restore)
 	var child api.Restore
 	if drill.ScratchUID == "" {
 		if _, err := r.makeScratch(ctx, w); err != nil {
@@ -109,6 +110,7 @@ func unproven(why, message string, child *api.Restore) error {
 // tearDown removes what a drill made, or leaves it for a look where that was asked
 // for, and ends the drill. It is tried until it is done.
 func (r *Reconciler) tearDown(ctx context.Context, restore *api.Restore) error {
+	r.placeTaken(restore)
 	until, err := r.keepScratch(ctx, restore)
 	if err != nil {
 		return err

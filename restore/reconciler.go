@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -19,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	ctrlsource "sigs.k8s.io/controller-runtime/pkg/source"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/restore/probe"
@@ -58,12 +60,18 @@ type Reconciler struct {
 	Outside []string
 	// Dial is how the controller tries the addresses itself; nil is the network.
 	Dial probe.Dialer
-	Now  func() time.Time
+	// ParallelDrills is how many drills may run at once in the cluster; 0 is no bound.
+	ParallelDrills int
+	Now            func() time.Time
+
+	drills *places
 }
 
 // Setup registers the reconciler. At most parallel restores run at once.
 func (r *Reconciler) Setup(mgr ctrl.Manager, parallel int) error {
+	r.drills = newPlaces()
 	return ctrl.NewControllerManagedBy(mgr).For(&api.Restore{}).
+		WatchesRawSource(ctrlsource.Channel(r.drills.wake, &handler.EnqueueRequestForObject{})).
 		Watches(&api.Restore{}, handler.EnqueueRequestsFromMapFunc(ofScratch)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: parallel, RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[ctrl.Request](10*time.Millisecond, longestPause)}).
 		Complete(r)
@@ -73,6 +81,9 @@ func (r *Reconciler) Setup(mgr ctrl.Manager, parallel int) error {
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	restore := &api.Restore{}
 	if err := r.Client.Get(ctx, req.NamespacedName, restore); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.placeLeft(req.NamespacedName)
+		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if restore.DeletionTimestamp != nil {
@@ -83,6 +94,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	if snapshot.Ended(restore.Status.Phase) {
+		r.placeLeft(req.NamespacedName)
 		return r.expire(ctx, restore)
 	}
 	was := restore.DeepCopy()
@@ -132,6 +144,10 @@ func (r *Reconciler) whileWanted(ctx context.Context, restore *api.Restore) (con
 // verification, which may read all there is.
 func limit(restore *api.Restore) time.Duration {
 	switch restore.Status.Phase {
+	case api.PhasePending:
+		if restore.Spec.Drill != nil { // it may wait for its turn
+			return unhurried
+		}
 	case api.PhaseSafetyBackup, api.PhaseVerifying, api.PhaseScratch, api.PhaseReplicating, api.PhaseReplacing, api.PhaseExpiring, api.PhaseTearingDown:
 		return max(restore.Spec.StepTimeout.Duration, unhurried)
 	}
@@ -175,6 +191,10 @@ func (r *Reconciler) step(ctx context.Context, restore *api.Restore) error {
 			r.enter(restore, api.PhasePending, "going on")
 		}
 		return nil
+	case phase == api.PhasePending && restore.Spec.Drill != nil && !restore.Spec.PlanOnly:
+		if err := r.place(restore); err != nil {
+			return err
+		}
 	}
 	w, err := r.load(ctx, restore)
 	if err != nil {

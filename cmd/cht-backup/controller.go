@@ -41,6 +41,7 @@ type config struct {
 	Namespace         string        `mapstructure:"namespace"`
 	ParallelBackups   int           `mapstructure:"parallel-backups"`
 	ParallelRestores  int           `mapstructure:"parallel-restores"`
+	ParallelDrills    int           `mapstructure:"parallel-drills"`
 	MetricsAddress    string        `mapstructure:"metrics-address"`
 	HealthAddress     string        `mapstructure:"health-address"`
 	LeaderElection    bool          `mapstructure:"leader-election"`
@@ -58,6 +59,7 @@ func controllerCommand() *cobra.Command {
 	flags.String("namespace", "", "namespace the controller runs in, which keeps the records")
 	flags.Int("parallel-backups", 8, "backups worked on at once")
 	flags.Int("parallel-restores", 4, "restores worked on at once")
+	flags.Int("parallel-drills", 2, "drills that run at once in the cluster, each with a CouchDB as large as its instance's; 0 for no bound")
 	flags.String("metrics-address", ":8080", "address of the metrics endpoint, 0 for none")
 	flags.String("health-address", ":8081", "address of the health endpoints, 0 for none")
 	flags.Bool("leader-election", true, "let only one of several controllers work")
@@ -176,7 +178,8 @@ func setUp(mgr ctrl.Manager, kube *rest.Config, c config) error {
 	if err := backups.Setup(mgr, c.ParallelBackups); err != nil {
 		return err
 	}
-	restores := &restore.Reconciler{Client: direct, Records: records, Events: recorder, Transport: transport, Image: c.Image, Outside: c.IsolationOutside, Nameservers: nameservers("/etc/resolv.conf"), Now: time.Now}
+	restores := &restore.Reconciler{Client: direct, Records: records, Events: recorder, Transport: transport, Image: c.Image, Outside: c.IsolationOutside, Nameservers: nameservers("/etc/resolv.conf"),
+		ParallelDrills: c.ParallelDrills, Now: time.Now}
 	return restores.Setup(mgr, c.ParallelRestores)
 }
 
