@@ -36,6 +36,7 @@ func TestTearDown(t *testing.T) {
 		{"its time is over: the controller was away", keeping(time.Hour), api.ReasonShardsMissing, api.PhaseFailed, nil, 2 * time.Hour, false},
 		{"aborted", keeping(time.Hour), api.ReasonAborted, api.PhaseFailed, nil, 0, false},
 		{"failed, then aborted", keeping(time.Hour), api.ReasonShardsMissing, api.PhaseFailed, func(r *api.Restore) { r.Spec.Abort = true }, 0, false},
+		{"failed for a reason of its own, where the scratch restore is good", keeping(time.Hour), api.ReasonBackupNotFound, api.PhaseCompleted, nil, 0, false},
 		{"failed with a scratch restore under way", keeping(time.Hour), api.ReasonStartTimeout, api.PhaseCouchDB, nil, 0, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

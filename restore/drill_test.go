@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/restore/prepare"
 	"github.com/medic/cht-backup/snapshot/reason"
 )
 
@@ -115,6 +116,9 @@ func TestDrilling(t *testing.T) {
 		}
 		if e := reason.Of(b.drilling(t.Context(), workOf(t, r))); e == nil || e.Reason != api.ReasonDrillFailed {
 			t.Errorf("deleted by somebody: %+v", e)
+		}
+		if left := b.there([]client.Object{&child}); len(left) > 0 {
+			t.Errorf("it was made again: %v", left)
 		}
 	})
 }
@@ -236,6 +240,34 @@ func TestDrillPlan(t *testing.T) {
 	for _, says := range []string{"create namespace " + scratchName(r), "claim couchdb-2-claim0", "snapshot h-couchdb-2", "verification Sample", "delete namespace " + scratchName(r), "keep it for 1h0m0s"} {
 		if !strings.Contains(text, says) {
 			t.Errorf("the plan does not say %q: %s", says, text)
+		}
+	}
+}
+
+// A volume without data speaks against the backup; a pod that could not work does not.
+func TestBlankVolume(t *testing.T) {
+	for said, blank := range map[string]bool{"Error: " + prepare.NoData + " at /volume/data of the volume (not a directory)": true, "Error: remove _dbs.couch: input/output error": false} {
+		restore := restoreOf(phase(api.PhaseVolumes))
+		w := workOf(t, restore)
+		objects := []client.Object{&api.Backup{ObjectMeta: metav1.ObjectMeta{Namespace: source, Name: "nightly", UID: "u1"}}}
+		for _, node := range w.volumes() {
+			pod := w.preparePod(node, "image")
+			pod.Status.Phase = corev1.PodFailed
+			pod.Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 1, Message: said}}}}
+			objects = append(objects, pod)
+		}
+		b := newBench(t, objects...)
+		err := b.makeVolumes(t.Context(), w)
+		if e := reason.Of(err); e == nil || e.Reason != api.ReasonPrepareFailed || !strings.Contains(err.Error(), said) {
+			t.Errorf("got %v", err)
+		}
+		var now api.Backup
+		if err := b.Client.Get(t.Context(), client.ObjectKey{Namespace: source, Name: "nightly"}, &now); err != nil {
+			t.Fatal(err)
+		}
+		c := meta.FindStatusCondition(now.Status.Conditions, api.ConditionVerified)
+		if blank != (c != nil && c.Status == metav1.ConditionFalse && c.Reason == api.ReasonPrepareFailed) || disproves(api.ReasonPrepareFailed, restore.Status.Verification) != blank {
+			t.Errorf("%q: the Backup says %+v", said, c)
 		}
 	}
 }

@@ -228,4 +228,16 @@ func TestDrillSurvivesItsController(t *testing.T) {
 	if now := backupNow(ctx, t, c, b); !meta.IsStatusConditionTrue(now.Status.Conditions, api.ConditionVerified) {
 		t.Errorf("the Backup says %+v", now.Status.Conditions)
 	}
+	t.Run("its instance's namespace is deleted", func(t *testing.T) {
+		t.Cleanup(func() { discardKept(t, c, b) })
+		r, err := c.CreateRestore(ctx, o.Namespace, "orphan", spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reached(ctx, t, c, r, func(r *api.Restore) bool { return strings.Contains(harness.Message(r.Status.Conditions), "(Volumes:") })
+		if err := c.DeleteNamespace(ctx, o.Namespace); err != nil {
+			t.Fatal(err)
+		}
+		scratchEnds(ctx, t, c, fmt.Sprintf("%s-scratch-%.8s", o.Namespace, r.UID))
+	})
 }
