@@ -38,6 +38,9 @@ func TestPlaces(t *testing.T) {
 			done++
 			break
 		}
+		if young := all - 1; next < young-most && p.take(key(young), created(young), most) {
+			t.Fatalf("the youngest got a place, when it was the turn of %s", key(next))
+		}
 		for len(p.wake) > 0 {
 			woken := client.ObjectKeyFromObject((<-p.wake).Object)
 			if woken != key(next) {
