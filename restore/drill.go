@@ -59,6 +59,7 @@ func (r *Reconciler) preflightDrill(ctx context.Context, w *work) error {
 // drilling makes the scratch restore and takes over what it finds.
 func (r *Reconciler) drilling(ctx context.Context, w *work) error {
 	restore, drill := w.restore, w.restore.Status.Drill
+	r.placeTaken(restore)
 	var child api.Restore
 	if drill.ScratchUID == "" {
 		if _, err := r.makeScratch(ctx, w); err != nil {
@@ -109,18 +110,19 @@ func unproven(why, message string, child *api.Restore) error {
 // tearDown removes what a drill made, or leaves it for a look where that was asked
 // for, and ends the drill. It is tried until it is done.
 func (r *Reconciler) tearDown(ctx context.Context, restore *api.Restore) error {
+	r.placeTaken(restore)
 	until, err := r.keepScratch(ctx, restore)
 	if err != nil {
 		return err
 	}
 	if until == nil {
-		if err := r.dropScratch(ctx, restore); err != nil {
+		if err := r.dropDrill(ctx, restore); err != nil {
 			return err
 		}
 		if left, err := r.scratchLeft(ctx, scratchName(restore)); err != nil {
 			return err
 		} else if left != "" {
-			return later{notYet{fmt.Errorf("waiting for the end of %s", left)}, min(max(r.spent(restore)/10, time.Second), longestPause)}
+			return r.waitingFor(restore, "the end of "+left)
 		}
 	}
 	why, message := restore.Status.PendingReason, restore.Status.PendingMessage
@@ -140,6 +142,21 @@ func (r *Reconciler) tearDown(ctx context.Context, restore *api.Restore) error {
 	r.conclude(restore, false, why, message)
 	r.tellBackup(ctx, restore)
 	return nil
+}
+
+// dropDrill removes the scratch namespace, without waiting: a worker that waited
+// for the scratch restore's end would be missing to bring it about.
+func (r *Reconciler) dropDrill(ctx context.Context, restore *api.Restore) error {
+	waitingFor, err := r.endScratch(ctx, restore)
+	if err != nil || waitingFor == "" {
+		return err
+	}
+	return r.waitingFor(restore, waitingFor)
+}
+
+// waitingFor looks again soon, and less and less often.
+func (r *Reconciler) waitingFor(restore *api.Restore, what string) error {
+	return later{notYet{fmt.Errorf("waiting for %s", what)}, min(max(r.spent(restore)/10, time.Second), longestPause)}
 }
 
 // keepScratch leaves the scratch namespace of a drill that failed for a look, if that

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
@@ -19,13 +19,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	ctrlsource "sigs.k8s.io/controller-runtime/pkg/source"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/restore/probe"
 	"github.com/medic/cht-backup/snapshot"
 	"github.com/medic/cht-backup/snapshot/await"
 	"github.com/medic/cht-backup/snapshot/catalog"
-	"github.com/medic/cht-backup/snapshot/cht"
 	"github.com/medic/cht-backup/snapshot/metrics"
 	"github.com/medic/cht-backup/snapshot/reason"
 	"github.com/medic/cht-backup/snapshot/status"
@@ -58,12 +58,18 @@ type Reconciler struct {
 	Outside []string
 	// Dial is how the controller tries the addresses itself; nil is the network.
 	Dial probe.Dialer
-	Now  func() time.Time
+	// ParallelDrills is how many drills may run at once in the cluster; 0 is no bound.
+	ParallelDrills int
+	Now            func() time.Time
+
+	drills *places
 }
 
 // Setup registers the reconciler. At most parallel restores run at once.
 func (r *Reconciler) Setup(mgr ctrl.Manager, parallel int) error {
+	r.drills = newPlaces()
 	return ctrl.NewControllerManagedBy(mgr).For(&api.Restore{}).
+		WatchesRawSource(ctrlsource.Channel(r.drills.wake, &handler.EnqueueRequestForObject{})).
 		Watches(&api.Restore{}, handler.EnqueueRequestsFromMapFunc(ofScratch)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: parallel, RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[ctrl.Request](10*time.Millisecond, longestPause)}).
 		Complete(r)
@@ -73,12 +79,20 @@ func (r *Reconciler) Setup(mgr ctrl.Manager, parallel int) error {
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	restore := &api.Restore{}
 	if err := r.Client.Get(ctx, req.NamespacedName, restore); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.placeLeft(req.NamespacedName)
+		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if restore.DeletionTimestamp != nil {
-		return ctrl.Result{}, r.remove(ctx, restore)
+		err := r.remove(ctx, restore)
+		if wait := (later{}); errors.As(err, &wait) {
+			return ctrl.Result{RequeueAfter: wait.pause}, nil
+		}
+		return ctrl.Result{}, err
 	}
 	if snapshot.Ended(restore.Status.Phase) {
+		r.placeLeft(req.NamespacedName)
 		return r.expire(ctx, restore)
 	}
 	was := restore.DeepCopy()
@@ -128,6 +142,10 @@ func (r *Reconciler) whileWanted(ctx context.Context, restore *api.Restore) (con
 // verification, which may read all there is.
 func limit(restore *api.Restore) time.Duration {
 	switch restore.Status.Phase {
+	case api.PhasePending:
+		if restore.Spec.Drill != nil { // it may wait for its turn
+			return unhurried
+		}
 	case api.PhaseSafetyBackup, api.PhaseVerifying, api.PhaseScratch, api.PhaseReplicating, api.PhaseReplacing, api.PhaseExpiring, api.PhaseTearingDown:
 		return max(restore.Spec.StepTimeout.Duration, unhurried)
 	}
@@ -171,6 +189,10 @@ func (r *Reconciler) step(ctx context.Context, restore *api.Restore) error {
 			r.enter(restore, api.PhasePending, "going on")
 		}
 		return nil
+	case phase == api.PhasePending && restore.Spec.Drill != nil && !restore.Spec.PlanOnly:
+		if err := r.place(restore); err != nil {
+			return err
+		}
 	}
 	w, err := r.load(ctx, restore)
 	if err != nil {
@@ -212,83 +234,6 @@ func (r *Reconciler) accept(ctx context.Context, restore *api.Restore) error {
 	now := metav1.NewMicroTime(r.Now())
 	restore.Status.StartTime = &now
 	r.enter(restore, api.PhasePending, "accepted")
-	return nil
-}
-
-// failed decides what an error of a step means. A turn that ended is none, until
-// the step has used up its time. Anything with a reason ends the restore; the
-// rest is the API server's trouble and is tried again.
-func (r *Reconciler) failed(ctx context.Context, restore *api.Restore, err error) error {
-	e := reason.Of(err)
-	var wait notYet
-	if e == nil || errors.As(err, &wait) {
-		if r.spent(restore) < limit(restore) {
-			if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.As(err, &wait) {
-				r.progress(restore, err.Error())
-				return nil
-			}
-			return err
-		}
-		e = &reason.Error{Reason: api.ReasonStartTimeout}
-		err = fmt.Errorf("step %s was not done within %s: %w", restore.Status.Phase, limit(restore), err)
-	}
-	switch phase := restore.Status.Phase; {
-	case phase == api.PhasePending || phase == api.PhasePlanned:
-	case phase == api.PhaseRollingBack: // tried until it is done: a half is the one thing that must not be
-		r.progress(restore, err.Error())
-		if errors.Is(err, context.DeadlineExceeded) {
-			return nil // a turn that ended; it was waited for
-		}
-		return err
-	case phase == api.PhaseExpiring || phase == api.PhaseTearingDown: // likewise: protected data must not stay, unseen
-		r.progress(restore, err.Error())
-		return err
-	case touched(restore):
-		restore.Status.PendingReason, restore.Status.PendingMessage = e.Reason, status.Clip(err.Error())
-		r.enter(restore, api.PhaseRollingBack, "returning to what was before, since: "+err.Error())
-		return nil
-	case restore.Spec.Drill != nil:
-		restore.Status.PendingReason, restore.Status.PendingMessage = e.Reason, status.Clip(err.Error())
-		r.enter(restore, api.PhaseTearingDown, "removing the scratch namespace, since: "+err.Error())
-		return nil
-	case restore.Spec.InPlace != nil || restore.Spec.Database != nil || e.Reason == api.ReasonAborted || phase == api.PhaseVolumes || phase == api.PhaseObjects:
-		if undoErr := r.undo(ctx, restore); undoErr != nil {
-			return errors.Join(err, undoErr) // tried again, until nothing half done is left
-		}
-	default:
-		if stopErr := r.stop(ctx, restore, e.Reason == api.ReasonForeignMember); stopErr != nil {
-			return errors.Join(err, stopErr)
-		}
-	}
-	r.end(restore, api.PhaseFailed)
-	r.conclude(restore, false, e.Reason, err.Error())
-	r.tellBackup(ctx, restore)
-	return nil
-}
-
-// stop holds what a failed restore leaves for a look: all workloads at 0 but
-// CouchDB, and that too when it was about to join another cluster.
-func (r *Reconciler) stop(ctx context.Context, restore *api.Restore, couchDBToo bool) error {
-	if err := r.dropProbes(ctx, restore); err != nil {
-		return err
-	}
-	for _, kind := range cht.ObjectKinds {
-		if kind.Group != "apps" {
-			continue
-		}
-		list := &unstructured.UnstructuredList{}
-		list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
-		if err := r.Client.List(ctx, list, client.InNamespace(restore.Namespace), client.MatchingLabels(labels(restore, ""))); err != nil {
-			return fmt.Errorf("list %s to stop: %w", kind.Kind, err)
-		}
-		var workloads []*unstructured.Unstructured
-		for i := range list.Items {
-			workloads = append(workloads, &list.Items[i])
-		}
-		if err := r.scale(ctx, workloads, func(c string) bool { return couchDBToo || !cht.IsCouchDB(c) }, false); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 

@@ -22,7 +22,7 @@ func (r *Reconciler) undo(ctx context.Context, restore *api.Restore) error {
 	case restore.Spec.Database != nil:
 		return r.undoDatabase(ctx, restore)
 	case restore.Spec.Drill != nil:
-		return r.dropScratch(ctx, restore)
+		return r.dropDrill(ctx, restore)
 	}
 	selector := client.MatchingLabels(labels(restore, ""))
 	for i := len(cht.ObjectKinds) - 1; i >= 0; i-- {

@@ -106,42 +106,45 @@ func (r *Reconciler) scratch(ctx context.Context, w *work) error {
 	})
 }
 
-// dropScratch removes the scratch namespace with all that is in it: first the
-// Restore, which takes its volumes along, then the namespace.
+// dropScratch removes the scratch namespace with all that is in it, and waits for a
+// turn until that is under way.
 func (r *Reconciler) dropScratch(ctx context.Context, restore *api.Restore) error {
+	return oneTurn(ctx, func(ctx context.Context) error {
+		return await.List(ctx, r.Client, &api.RestoreList{}, func() (string, error) { return r.endScratch(ctx, restore) },
+			client.InNamespace(scratchName(restore)), client.MatchingFields{"metadata.name": scratchChild})
+	})
+}
+
+// endScratch deletes first the Restore in the scratch namespace, which takes its
+// volumes along, then the namespace. It tells what the latter has to wait for.
+func (r *Reconciler) endScratch(ctx context.Context, restore *api.Restore) (waitingFor string, err error) {
 	var namespace corev1.Namespace
-	err := r.Client.Get(ctx, client.ObjectKey{Name: scratchName(restore)}, &namespace)
+	err = r.Client.Get(ctx, client.ObjectKey{Name: scratchName(restore)}, &namespace)
 	if apierrors.IsNotFound(err) {
-		return nil
+		return "", nil
 	}
 	if err != nil {
-		return fmt.Errorf("get namespace %s: %w", scratchName(restore), err)
+		return "", fmt.Errorf("get namespace %s: %w", scratchName(restore), err)
 	}
 	if namespace.Labels[api.RestoreUIDLabel] != string(restore.UID) {
-		return nil // somebody else's of that name
+		return "", nil // somebody else's of that name
 	}
 	child := &api.Restore{ObjectMeta: metav1.ObjectMeta{Namespace: namespace.Name, Name: scratchChild}}
 	if err := r.Client.Delete(ctx, child); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("delete restore %s/%s: %w", child.Namespace, child.Name, err)
+		return "", fmt.Errorf("delete restore %s/%s: %w", child.Namespace, child.Name, err)
 	}
-	return oneTurn(ctx, func(ctx context.Context) error {
-		var children api.RestoreList
-		if err := await.List(ctx, r.Client, &children, func() (string, error) {
-			if len(children.Items) > 0 {
-				return fmt.Sprintf("the end of the scratch namespace %s", namespace.Name), nil
-			}
-			return "", nil
-		}, client.InNamespace(namespace.Name), client.MatchingFields{"metadata.name": scratchChild}); err != nil {
-			return err
-		}
-		if namespace.DeletionTimestamp != nil {
-			return nil
-		}
-		if err := r.Client.Delete(ctx, &namespace, client.Preconditions{UID: &namespace.UID}); client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("delete namespace %s: %w", namespace.Name, err)
-		}
-		return nil
-	})
+	if err := r.Client.Get(ctx, client.ObjectKeyFromObject(child), child); err == nil {
+		return "the end of the scratch namespace " + namespace.Name, nil
+	} else if !apierrors.IsNotFound(err) {
+		return "", fmt.Errorf("get restore %s/%s: %w", child.Namespace, child.Name, err)
+	}
+	if namespace.DeletionTimestamp != nil {
+		return "", nil
+	}
+	if err := r.Client.Delete(ctx, &namespace, client.Preconditions{UID: &namespace.UID}); client.IgnoreNotFound(err) != nil {
+		return "", fmt.Errorf("delete namespace %s: %w", namespace.Name, err)
+	}
+	return "", nil
 }
 
 // onBehalf names the namespace whose right to a backup counts. A scratch restore

@@ -42,6 +42,7 @@ type config struct {
 	ParallelBackups   int           `mapstructure:"parallel-backups"`
 	ParallelPerDriver []string      `mapstructure:"parallel-backups-per-driver"`
 	ParallelRestores  int           `mapstructure:"parallel-restores"`
+	ParallelDrills    int           `mapstructure:"parallel-drills"`
 	MetricsAddress    string        `mapstructure:"metrics-address"`
 	HealthAddress     string        `mapstructure:"health-address"`
 	LeaderElection    bool          `mapstructure:"leader-election"`
@@ -60,6 +61,7 @@ func controllerCommand() *cobra.Command {
 	flags.Int("parallel-backups", 8, "backups that prepare and cut at once; others wait in the order in which they are due")
 	flags.StringSlice("parallel-backups-per-driver", []string{"24"}, "`N or DRIVER=N,…`: backups whose snapshots one CSI driver makes at once, until they are ready")
 	flags.Int("parallel-restores", 4, "restores worked on at once")
+	flags.Int("parallel-drills", 2, "drills that run at once in the cluster, each with a CouchDB as large as its instance's; 0 for no bound")
 	flags.String("metrics-address", ":8080", "address of the metrics endpoint, 0 for none")
 	flags.String("health-address", ":8081", "address of the health endpoints, 0 for none")
 	flags.Bool("leader-election", true, "let only one of several controllers work")
@@ -233,7 +235,8 @@ func setUp(mgr ctrl.Manager, kube *rest.Config, c config) error {
 		return err
 	}
 	records.Client = own
-	restores := &restore.Reconciler{Client: own, Records: records, Events: recorder, Transport: transport, Image: c.Image, Outside: c.IsolationOutside, Nameservers: nameservers("/etc/resolv.conf"), Now: time.Now}
+	restores := &restore.Reconciler{Client: own, Records: records, Events: recorder, Transport: transport, Image: c.Image, Outside: c.IsolationOutside, Nameservers: nameservers("/etc/resolv.conf"),
+		ParallelDrills: c.ParallelDrills, Now: time.Now}
 	if err := restores.Setup(mgr, c.ParallelRestores); err != nil {
 		return err
 	}

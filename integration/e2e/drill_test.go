@@ -1,21 +1,15 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/integration/cht"
@@ -24,58 +18,6 @@ import (
 	"github.com/medic/cht-backup/restore"
 	"github.com/medic/cht-backup/snapshot/catalog"
 )
-
-func drillOf(b *api.Backup, level api.VerificationLevel) api.RestoreSpec {
-	spec := sourceOf(b)
-	spec.Drill, spec.Verify = &api.Drill{}, level
-	return spec
-}
-
-// drilled drills, waits for the end, and checks that nothing is left.
-func drilled(ctx context.Context, t *testing.T, c *harness.Cluster, namespace, name string, spec api.RestoreSpec) *api.Restore {
-	t.Helper()
-	r, err := c.CreateRestore(ctx, namespace, name, spec)
-	if err == nil {
-		r, err = c.WaitRestore(ctx, r, restoreWithin, nil)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	drillGone(ctx, t, c, r)
-	return r
-}
-
-// drillGone checks that a drill that has ended left nothing: it is not said to have
-// ended before.
-func drillGone(ctx context.Context, t *testing.T, c *harness.Cluster, r *api.Restore) {
-	t.Helper()
-	if r.Status.Drill == nil || r.Status.Drill.Scratch == "" {
-		t.Errorf("the drill does not say where it was: %+v", r.Status.Drill)
-		return
-	}
-	name := r.Status.Drill.Scratch
-	if err := c.Client.Get(ctx, client.ObjectKey{Name: name}, &corev1.Namespace{}); client.IgnoreNotFound(err) != nil || err == nil {
-		t.Errorf("namespace %s is there yet (%v)", name, err)
-	}
-	if left := holdings(ctx, t, c, name); len(left) > 0 {
-		t.Errorf("left behind are %v", left)
-	}
-}
-
-// saidOf are the reasons of the warnings that were raised about a backup.
-func saidOf(ctx context.Context, t *testing.T, c *harness.Cluster, b *api.Backup) (reasons []string) {
-	t.Helper()
-	var list eventsv1.EventList
-	if err := c.Client.List(ctx, &list, client.InNamespace(b.Namespace)); err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range list.Items {
-		if e.Regarding.UID == b.UID && e.Type == corev1.EventTypeWarning {
-			reasons = append(reasons, e.Reason)
-		}
-	}
-	return reasons
-}
 
 // TestDrill proves a good backup and catches broken ones, beside a running instance.
 func TestDrill(t *testing.T) {
@@ -218,35 +160,6 @@ func TestDrill(t *testing.T) {
 	sameDump(t, "the source", documents, without(contents(ctx, t, c, o), "load-"))
 }
 
-// measured reads the controller's metrics of a namespace, by the rest of their line.
-func measured(ctx context.Context, t *testing.T, c *harness.Cluster, namespace string) map[string]string {
-	t.Helper()
-	pod, err := c.ControllerPod(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+pod.Status.PodIP+":8080/metrics", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer, err := c.Transport().RoundTrip(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = answer.Body.Close() }()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := map[string]string{}
-	for line := range strings.Lines(string(text)) {
-		if series, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok && strings.Contains(series, fmt.Sprintf("namespace=%q", namespace)) {
-			found[strings.Replace(series, fmt.Sprintf("namespace=%q", namespace), "", 1)] = value
-		}
-	}
-	return found
-}
-
 // TestDrillSurvivesItsController kills the controller at every step of a drill, and
 // aborts and deletes it at every step: it ends, and nothing is left.
 func TestDrillSurvivesItsController(t *testing.T) {
@@ -315,30 +228,16 @@ func TestDrillSurvivesItsController(t *testing.T) {
 	if now := backupNow(ctx, t, c, b); !meta.IsStatusConditionTrue(now.Status.Conditions, api.ConditionVerified) {
 		t.Errorf("the Backup says %+v", now.Status.Conditions)
 	}
-}
-
-// scratchEnds waits until a scratch namespace is gone with its volumes.
-func scratchEnds(ctx context.Context, t *testing.T, c *harness.Cluster, name string) {
-	t.Helper()
-	scratchGone(ctx, t, c, &api.Restore{Status: api.RestoreStatus{Database: &api.DatabaseStatus{Scratch: name}}})
-	if left := holdings(ctx, t, c, name); len(left) > 0 {
-		t.Errorf("left behind are %v", left)
-	}
-}
-
-// nodeOf is the node, by its place in the record, that has a database's only shard.
-func nodeOf(ctx context.Context, t *testing.T, c *harness.Cluster, b *api.Backup, database string) int {
-	t.Helper()
-	record, err := records(c).Get(ctx, b.Status.Record)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := record.Before.ShardMaps[database]
-	for i, node := range record.Nodes {
-		if len(m.ByNode[node.ErlangName]) > 0 {
-			return i
+	t.Run("its instance's namespace is deleted", func(t *testing.T) {
+		t.Cleanup(func() { discardKept(t, c, b) })
+		r, err := c.CreateRestore(ctx, o.Namespace, "orphan", spec)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	t.Fatalf("no node has a shard of %s: %v", database, m.ByNode)
-	return 0
+		reached(ctx, t, c, r, func(r *api.Restore) bool { return strings.Contains(harness.Message(r.Status.Conditions), "(Volumes:") })
+		if err := c.DeleteNamespace(ctx, o.Namespace); err != nil {
+			t.Fatal(err)
+		}
+		scratchEnds(ctx, t, c, fmt.Sprintf("%s-scratch-%.8s", o.Namespace, r.UID))
+	})
 }
