@@ -35,11 +35,12 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		Complete(r)
 }
 
-// matters passes what changes what a schedule has to do: an operation that came,
-// that ended or is gone, and a hold. At the start each schedule is looked at anyway.
+// matters passes what changes what a schedule has to do: an operation that ended or
+// is gone, and a hold. One that begins only keeps a run from beginning, which is
+// looked at when a run is due.
 func matters() predicate.Predicate {
 	return predicate.Funcs{
-		CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList },
+		CreateFunc: func(event.CreateEvent) bool { return false },
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			was, is := e.ObjectOld, e.ObjectNew
 			return was.GetDeletionTimestamp() == nil && is.GetDeletionTimestamp() != nil ||
