@@ -123,12 +123,12 @@ func whole() Cluster {
 	takenOver := contentOf(gone)
 	takenOver.Name, takenOver.Spec.VolumeSnapshotRef.UID = "snapcontent-taken", "taken"
 	unlabelled := contentOf(kept)
-	unlabelled.Labels = nil
+	unlabelled.Labels, unlabelled.Name, unlabelled.Spec.VolumeSnapshotRef.UID = nil, "snapcontent-old", "old"
 	return Cluster{
 		System: home, Backups: []api.Backup{backupOf(living)},
 		Restores:    []api.Restore{restoreOf("one", working, api.PhaseReplicating), restoreOf("over", ended, api.PhaseCompleted), drill, justEnded, {ObjectMeta: made("clone", "r", nil)}},
 		Snapshots:   []snapv1.VolumeSnapshot{snapshotOf(living), snapshotOf(kept), importedSnapshot},
-		Contents:    []snapv1.VolumeSnapshotContent{contentOf(living), unlabelled, importedContent, forged, takenOver, {ObjectMeta: made("", "anybodys", nil)}},
+		Contents:    []snapv1.VolumeSnapshotContent{contentOf(living), contentOf(kept), unlabelled, importedContent, forged, takenOver, {ObjectMeta: made("", "anybodys", nil)}},
 		TakenOver:   map[types.UID]bool{"taken": true},
 		Records:     []metav1.PartialObjectMetadata{partOf(living, 0, 2), partOf(living, 1, 0), partOf(kept, 0, 1), {ObjectMeta: made(home, "forged", map[string]string{api.BackupUIDLabel: string(gone)})}},
 		Pods:        []metav1.PartialObjectMetadata{podOf("freezer", api.BackupUIDLabel, living), podOf("prepare-volume", api.RestoreUIDLabel, working), {ObjectMeta: made("medic", "forged", map[string]string{api.RoleLabel: "freezer", api.BackupUIDLabel: string(gone)})}},
