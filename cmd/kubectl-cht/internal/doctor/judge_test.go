@@ -113,7 +113,7 @@ func whole() Cluster {
 	available.Status.AvailableReplicas = 1
 	importedSnapshot, importedContent := importOf(working)
 	drill := restoreOf("drill", "66666666-aaaa", api.PhaseFailed)
-	drill.Spec.Drill = &api.Drill{KeepFailed: &metav1.Duration{Duration: time.Hour}}
+	drill.Status.Drill = &api.DrillStatus{KeptUntil: &metav1.Time{Time: noon.Add(time.Hour)}}
 	justEnded := restoreOf("just", "77777777-aaaa", api.PhaseCompleted)
 	justEnded.Status.CompletionTime = &metav1.MicroTime{Time: noon.Add(-time.Minute)}
 	aside := volumeOf("aside", gone, corev1.VolumeReleased)
@@ -212,6 +212,17 @@ func TestOrphans(t *testing.T) {
 			t.Errorf("of another namespace: %s", f.Title())
 		}
 	}
+}
+
+// The scratch namespace of a drill that failed is kept as long as was asked for.
+func TestKeptForALook(t *testing.T) {
+	c := whole()
+	for i := range c.Restores {
+		if d := c.Restores[i].Status.Drill; d != nil {
+			d.KeptUntil = &metav1.Time{Time: noon.Add(-young)}
+		}
+	}
+	same(t, "kept too long", said(Judge(c, noon, young), Orphan), "namespace medic-scratch-66666666")
 }
 
 // What is not known is not left behind.
