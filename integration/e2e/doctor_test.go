@@ -61,13 +61,13 @@ func examined(ctx context.Context, t *testing.T, c *harness.Cluster, p plugin, o
 	want, deletedSnapshots := plant(ctx, t, c, o, living, class)
 	time.Sleep(2 * time.Second) // older than a second, by any clock
 
-	sick := checked(ctx, t, p, o.Namespace, "", 1)
+	sick := checked(ctx, t, p, o.Namespace, "", 6)
 	if got := sick.of("orphan"); !slices.Equal(got, want) || len(sick.of("problem")) > 0 {
 		t.Errorf("found\n%v\nwant\n%v\nproblems %v", got, want, sick.of("problem"))
 	}
 	code, out, errOut := p.typed(ctx, t, "doctor --fix --older-than 1s -n "+o.Namespace, "no\n")
 	says(t, "not agreed to", code, 2, out+errOut, "nothing is removed")
-	if got := checked(ctx, t, p, o.Namespace, "", 1).of("orphan"); !slices.Equal(got, want) {
+	if got := checked(ctx, t, p, o.Namespace, "", 6).of("orphan"); !slices.Equal(got, want) {
 		t.Errorf("not agreed to, and left are %v", got)
 	}
 	fixed := checked(ctx, t, p, o.Namespace, "--fix --yes", 0)

@@ -70,7 +70,9 @@ func TestDeleteRecord(t *testing.T) {
 	}}
 	again := backupIn(api.PhaseCompleted, "u-3") // the name was used again since
 	again.Name = "old"
-	w := newWorld(t, hooks, again, recordOf(t, "medic", "old", "u-1", noon), recordOf(t, "medic", "old", "u-2", noon), recordOf(t, "medic", "old", "u-3", noon), recordOf(t, "medic", "nightly", "u-4", noon),
+	done := restoreIn("clone", "r") // it has read what it needs
+	done.Status.Phase, done.Status.BackupUID = api.PhaseCompleted, "u-1"
+	w := newWorld(t, hooks, again, done, recordOf(t, "medic", "old", "u-1", noon), recordOf(t, "medic", "old", "u-2", noon), recordOf(t, "medic", "old", "u-3", noon), recordOf(t, "medic", "nightly", "u-4", noon),
 		contentOf("old", "u-1", "couchdb-1"), contentOf("old", "u-1", "couchdb-2", unlabelled), contentOf("old", "u-2", "couchdb"), contentOf("old", "u-3", "couchdb"),
 		contentOf("nightly", "u-4", "couchdb"), contentOf("nightly", "u-1", "couchdb-7"))
 	before := w.left(t)

@@ -40,8 +40,6 @@ What has a living owner, is in use, or is younger than --older-than is never
 touched; neither are backups of which the record is kept, nor volumes that a restore
 in place set aside. Run it with -A by somebody who may see all namespaces.
 
-Exit codes: 0 nothing is wrong, 1 something is; the others as everywhere:
-
 ` + exit.Help,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -99,7 +97,7 @@ func (e *Env) doctor(ctx context.Context, d *checkup) error {
 		if _, orphans := doctor.Wrong(findings); orphans > 0 && !d.fix {
 			hint = "; kubectl cht doctor --fix removes what was left behind"
 		}
-		return exit.Errorf(exit.Failed, "%s%s", verdict, hint)
+		return exit.Errorf(exit.Trouble, "%s%s", verdict, hint)
 	}
 	return nil
 }

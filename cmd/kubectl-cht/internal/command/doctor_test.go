@@ -145,8 +145,8 @@ func TestDoctorFixesWhatIsLeftBehindAndNothingElse(t *testing.T) {
 		}
 	}
 	all := w.everything(t)
-	w.mustRun(t, exit.Failed, []string{"10 objects left behind", "doctor --fix"}, "doctor")
-	w.mustRun(t, exit.Failed, []string{"10 objects left behind"}, "doctor", "-A", "-o", "json")
+	w.mustRun(t, exit.Trouble, []string{"10 objects left behind", "doctor --fix"}, "doctor")
+	w.mustRun(t, exit.Trouble, []string{"10 objects left behind"}, "doctor", "-A", "-o", "json")
 	if r := decodeOut[report](t, w); r.Healthy || r.Orphans != 10 || r.Problems != 0 || len(r.NotLookedAt) != 0 {
 		t.Errorf("%+v", r)
 	}
@@ -209,7 +209,7 @@ func TestDoctorLooksAgain(t *testing.T) {
 		return c.Get(ctx, key, o, opts...)
 	}}
 	w := newWorld(t, hooks, append(inhabited(t), orphans(t)...)...)
-	w.mustRun(t, exit.Failed, []string{"1 object left behind"}, "doctor", "-A", "--fix", "--yes", "-o", "json")
+	w.mustRun(t, exit.Trouble, []string{"1 object left behind"}, "doctor", "-A", "--fix", "--yes", "-o", "json")
 	alone := map[string]string{}
 	for _, f := range decodeOut[report](t, w).Findings {
 		if f.Severity == "orphan" && f.Result != "removed" {

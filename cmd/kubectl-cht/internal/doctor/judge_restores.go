@@ -3,6 +3,7 @@ package doctor
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -108,8 +109,9 @@ func (l *look) namespace(n *metav1.PartialObjectMetadata) (Finding, bool) {
 				return Finding{}, false
 			}
 			what = fmt.Sprintf("is the scratch namespace of restore %s, which is %s", parent, r.Status.Phase)
-			if r.Spec.Drill != nil && r.Spec.Drill.KeepFailed != nil {
-				return of(Information, "namespace", n, what+"; it is kept for a look, as asked (keepFailed)", "kubectl cht describe restore "+r.Name+" -n "+r.Namespace), true
+			// Its own restore's time to live ends it; it has the time to.
+			if d := r.Status.Drill; d != nil && d.KeptUntil != nil && l.now.Sub(d.KeptUntil.Time) < l.minAge {
+				return of(Information, "namespace", n, what+"; it is kept for a look until "+d.KeptUntil.UTC().Format(time.RFC3339), "kubectl cht describe restore "+r.Name+" -n "+r.Namespace), true
 			}
 		}
 		if !looked || holds.Foreign != "" {

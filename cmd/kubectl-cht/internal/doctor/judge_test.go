@@ -113,7 +113,7 @@ func whole() Cluster {
 	available.Status.AvailableReplicas = 1
 	importedSnapshot, importedContent := importOf(working)
 	drill := restoreOf("drill", "66666666-aaaa", api.PhaseFailed)
-	drill.Spec.Drill = &api.Drill{KeepFailed: &metav1.Duration{Duration: time.Hour}}
+	drill.Status.Drill = &api.DrillStatus{KeptUntil: &metav1.Time{Time: noon.Add(time.Hour)}}
 	justEnded := restoreOf("just", "77777777-aaaa", api.PhaseCompleted)
 	justEnded.Status.CompletionTime = &metav1.MicroTime{Time: noon.Add(-time.Minute)}
 	aside := volumeOf("aside", gone, corev1.VolumeReleased)
@@ -123,12 +123,12 @@ func whole() Cluster {
 	takenOver := contentOf(gone)
 	takenOver.Name, takenOver.Spec.VolumeSnapshotRef.UID = "snapcontent-taken", "taken"
 	unlabelled := contentOf(kept)
-	unlabelled.Labels = nil
+	unlabelled.Labels, unlabelled.Name, unlabelled.Spec.VolumeSnapshotRef.UID = nil, "snapcontent-old", "old"
 	return Cluster{
 		System: home, Backups: []api.Backup{backupOf(living)},
 		Restores:    []api.Restore{restoreOf("one", working, api.PhaseReplicating), restoreOf("over", ended, api.PhaseCompleted), drill, justEnded, {ObjectMeta: made("clone", "r", nil)}},
 		Snapshots:   []snapv1.VolumeSnapshot{snapshotOf(living), snapshotOf(kept), importedSnapshot},
-		Contents:    []snapv1.VolumeSnapshotContent{contentOf(living), unlabelled, importedContent, forged, takenOver, {ObjectMeta: made("", "anybodys", nil)}},
+		Contents:    []snapv1.VolumeSnapshotContent{contentOf(living), contentOf(kept), unlabelled, importedContent, forged, takenOver, {ObjectMeta: made("", "anybodys", nil)}},
 		TakenOver:   map[types.UID]bool{"taken": true},
 		Records:     []metav1.PartialObjectMetadata{partOf(living, 0, 2), partOf(living, 1, 0), partOf(kept, 0, 1), {ObjectMeta: made(home, "forged", map[string]string{api.BackupUIDLabel: string(gone)})}},
 		Pods:        []metav1.PartialObjectMetadata{podOf("freezer", api.BackupUIDLabel, living), podOf("prepare-volume", api.RestoreUIDLabel, working), {ObjectMeta: made("medic", "forged", map[string]string{api.RoleLabel: "freezer", api.BackupUIDLabel: string(gone)})}},
@@ -212,6 +212,17 @@ func TestOrphans(t *testing.T) {
 			t.Errorf("of another namespace: %s", f.Title())
 		}
 	}
+}
+
+// The scratch namespace of a drill that failed is kept as long as was asked for.
+func TestKeptForALook(t *testing.T) {
+	c := whole()
+	for i := range c.Restores {
+		if d := c.Restores[i].Status.Drill; d != nil {
+			d.KeptUntil = &metav1.Time{Time: noon.Add(-young)}
+		}
+	}
+	same(t, "kept too long", said(Judge(c, noon, young), Orphan), "namespace medic-scratch-66666666")
 }
 
 // What is not known is not left behind.

@@ -24,7 +24,7 @@ const (
 	TimedOut    Code = 3
 	Refused     Code = 4
 	Unreachable Code = 5
-	// Trouble is for `status --exit-code` alone.
+	// Trouble: the command did its work, and found something wrong.
 	Trouble     Code = 6
 	Interrupted Code = 130
 )
@@ -32,11 +32,12 @@ const (
 // Help documents the codes.
 const Help = `Exit codes:
   0    done, and good (with --no-wait: created)
-  1    the backup or restore failed, or was deleted meanwhile; doctor found something
+  1    the backup or restore failed, or was deleted meanwhile
   2    wrong usage or input; nothing was started
   3    --timeout passed while waiting; what was begun goes on in the cluster
   4    refused: not found, not allowed, not ready, in conflict; nothing was started
   5    the cluster cannot be reached or does not answer as it should
+  6    something is wrong (doctor, and status --exit-code)
   130  interrupted (Ctrl-C); what was begun goes on in the cluster`
 
 type coded struct {
