@@ -74,6 +74,10 @@ func (f *fleet) makeHome(ctx context.Context, dir string) error {
 	}
 	config := clientcmdapi.NewConfig()
 	config.Clusters["testbed"] = &clientcmdapi.Cluster{Server: f.c.Config.Host, CertificateAuthorityData: f.c.Config.CAData}
+	if f.calls != nil {
+		config.Clusters["testbed"] = &clientcmdapi.Cluster{Server: f.calls.url}
+		f.calls.token = token.Status.Token
+	}
 	config.AuthInfos["controller"] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
 	config.Contexts["fleet"] = &clientcmdapi.Context{Cluster: "testbed", AuthInfo: "controller"}
 	config.CurrentContext = "fleet"

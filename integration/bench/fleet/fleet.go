@@ -25,7 +25,8 @@ const workers = 16
 type fleet struct {
 	c   *harness.Cluster
 	o   options
-	say io.Writer
+	out io.Writer // figures
+	say io.Writer // progress
 
 	client client.WithWatch // with limits that do not slow the simulated parts
 	// of CouchDB, in every instance
@@ -35,6 +36,7 @@ type fleet struct {
 	holds      *holds
 	storage    *storage
 	binary     binary
+	calls      *calls         // nil: not counted
 	ends       []func() error // what to end, the last first
 }
 
@@ -63,6 +65,12 @@ func (f *fleet) begin(ctx context.Context) (err error) {
 	f.progress("building the controller")
 	if f.binary, err = build(ctx, dir); err != nil {
 		return err
+	}
+	if f.o.calls {
+		if f.calls, err = countCalls(f.c.Config); err != nil {
+			return err
+		}
+		f.ends = append(f.ends, f.calls.l.Close)
 	}
 	if err := f.startCouch(ctx, dir); err != nil {
 		return err

@@ -29,7 +29,7 @@ func bench(ctx context.Context, o options, args []string, out, say io.Writer) (e
 	}
 	page.Head(ctx, out, strings.TrimSpace("go run ./integration/bench/fleet "+strings.Join(args, " ")))
 	page.Line(out, "controller", "parallel-backups %d, of a driver %d, %.0f requests/s; its driver cuts in %s and is ready %s later", o.parallel, o.perDriver, o.requests, o.cut, o.ready)
-	f := &fleet{c: c, o: o, say: say}
+	f := &fleet{c: c, o: o, out: out, say: say}
 	defer func() {
 		ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), removeWithin, errors.New("not done after "+removeWithin.String()))
 		defer cancel()

@@ -38,6 +38,9 @@ func (f *fleet) measure(ctx context.Context, n int) (r figures, err error) {
 	if err != nil {
 		return r, err
 	}
+	if f.calls != nil {
+		f.calls.reset()
+	}
 	f.progress("%d instances: all are due", n)
 	due := time.Now()
 	names := fmt.Sprintf("due-%d", n)
@@ -87,6 +90,9 @@ func (f *fleet) measure(ctx context.Context, n int) (r figures, err error) {
 	slices.Sort(r.waited)
 	slices.Sort(r.stalls)
 	p.stop()
+	if f.calls != nil {
+		f.calls.list(f.out, n)
+	}
 	f.progress("%d instances: done in %s, removing the backups", n, r.took.Round(time.Second))
 	return r, f.discard(ctx)
 }
