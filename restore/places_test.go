@@ -38,7 +38,7 @@ func TestPlaces(t *testing.T) {
 			done++
 			break
 		}
-		if young := all - most; next < young && p.take(key(young), created(young), most) {
+		if young := all - most; next < young-most && p.take(key(young), created(young), most) {
 			t.Fatalf("the youngest got a place, when it was the turn of %s", key(next))
 		}
 		for len(p.wake) > 0 {
