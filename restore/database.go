@@ -105,17 +105,7 @@ func (r *Reconciler) preflightDatabase(ctx context.Context, w *work) error {
 	if len(m.ByRange) == 0 {
 		return reason.Refuse(api.ReasonDatabaseMissing, "the backup's shard map of database %s names no shards", spec.Name)
 	}
-	scratch, err := r.scratchWork(ctx, w)
-	if err != nil {
-		return err
-	}
-	if err := r.fits(ctx, scratch); err != nil {
-		return err
-	}
-	for _, text := range scratch.cautions {
-		w.caution("%s", text)
-	}
-	return nil
+	return r.scratchFits(ctx, w)
 }
 
 // makes names the databases that the restore makes besides the one it replaces.

@@ -43,17 +43,7 @@ func ofScratch(_ context.Context, o client.Object) []reconcile.Request {
 // itself is not looked at: a drill needs nothing of it.
 func (r *Reconciler) preflightDrill(ctx context.Context, w *work) error {
 	w.restore.Status.Drill = &api.DrillStatus{Scratch: scratchName(w.restore)}
-	scratch, err := r.scratchWork(ctx, w)
-	if err != nil {
-		return err
-	}
-	if err := r.fits(ctx, scratch); err != nil {
-		return err
-	}
-	for _, text := range scratch.cautions {
-		w.caution("%s", text)
-	}
-	return nil
+	return r.scratchFits(ctx, w)
 }
 
 // drilling makes the scratch restore and takes over what it finds.

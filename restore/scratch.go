@@ -55,6 +55,22 @@ func scratchFor(restore *api.Restore) map[string]string {
 	return map[string]string{api.ScratchForAnnotation: restore.Namespace + "/" + restore.Name}
 }
 
+// scratchFits refuses unless the scratch namespace can be filled, and takes over
+// what somebody should weigh of that.
+func (r *Reconciler) scratchFits(ctx context.Context, w *work) error {
+	scratch, err := r.scratchWork(ctx, w)
+	if err != nil {
+		return err
+	}
+	if err := r.fits(ctx, scratch); err != nil {
+		return err
+	}
+	for _, text := range scratch.cautions {
+		w.caution("%s", text)
+	}
+	return nil
+}
+
 // scratchWork is what the scratch restore's steps will work on.
 func (r *Reconciler) scratchWork(ctx context.Context, w *work) (*work, error) {
 	child := scratchRestore(w.restore, w.record.UID)
