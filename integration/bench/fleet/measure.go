@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/schedule"
 )
 
 // figures are what was measured with so many instances.
@@ -46,14 +47,15 @@ func (f *fleet) measure(ctx context.Context, n int) (r figures, err error) {
 	names := fmt.Sprintf("due-%d", n)
 	created := make([]time.Time, n)
 	if err := all(ctx, n, func(ctx context.Context, i int) error {
-		b := &api.Backup{ObjectMeta: marked(names), Spec: api.BackupSpec{Quiesce: api.QuiescePause}}
-		b.Namespace, b.Annotations = instance(i), map[string]string{api.ScheduledAtAnnotation: due.UTC().Truncate(time.Second).Format(time.RFC3339)}
+		s := &api.BackupSchedule{ObjectMeta: marked(names), Spec: api.BackupScheduleSpec{Schedule: "@yearly",
+			Template: api.BackupTemplate{Labels: map[string]string{mark: "true"}, Spec: api.BackupSpec{Quiesce: api.QuiescePause}}}}
+		s.Namespace, s.Annotations = instance(i), map[string]string{api.RunNowAnnotation: names}
 		created[i] = time.Now()
-		return f.client.Create(ctx, b)
+		return f.client.Create(ctx, s)
 	}); err != nil {
-		return r, fmt.Errorf("create backups: %w", err)
+		return r, fmt.Errorf("create schedules: %w", err)
 	}
-	if err := f.ended(ctx, p, n, names, &r.heap); err != nil {
+	if err := f.ended(ctx, p, n, schedule.RunNowName(names, names), &r.heap); err != nil {
 		return r, err
 	}
 	after, err := p.read(ctx)

@@ -37,9 +37,12 @@ func (f *fleet) backups(ctx context.Context) ([]api.Backup, error) {
 	return list.Items, nil
 }
 
-// discard deletes all backups of the fleet, with a controller that is in no hurry
-// about its limits: how long that takes is not measured.
+// discard deletes all schedules and backups of the fleet, with a controller that is
+// in no hurry about its limits: how long that takes is not measured.
 func (f *fleet) discard(ctx context.Context) (err error) {
+	if err := f.remove(ctx, &api.BackupScheduleList{}); err != nil {
+		return err
+	}
 	left, err := f.backups(ctx)
 	if err != nil || len(left) == 0 {
 		return err
@@ -111,7 +114,7 @@ func (f *fleet) sweep(ctx context.Context) error {
 // remove deletes all of a kind that carry the mark, and waits until they are gone.
 func (f *fleet) remove(ctx context.Context, kind client.ObjectList) error {
 	what := fmt.Sprintf("the end of all in %T", kind)
-	asked := map[string]bool{}
+	asked := map[client.ObjectKey]bool{}
 	return f.gone(ctx, what, func() (int, error) {
 		list := kind.DeepCopyObject().(client.ObjectList)
 		if err := f.client.List(ctx, list, client.HasLabels{mark}); err != nil {
@@ -120,10 +123,10 @@ func (f *fleet) remove(ctx context.Context, kind client.ObjectList) error {
 		n := 0
 		err := eachItem(list, func(o client.Object) error {
 			n++
-			if asked[o.GetName()] || o.GetDeletionTimestamp() != nil {
+			if asked[client.ObjectKeyFromObject(o)] || o.GetDeletionTimestamp() != nil {
 				return nil
 			}
-			asked[o.GetName()] = true
+			asked[client.ObjectKeyFromObject(o)] = true
 			return forget(f.client.Delete(ctx, o))
 		})
 		return n, err
