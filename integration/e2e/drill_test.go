@@ -181,9 +181,10 @@ func TestDrillSurvivesItsController(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				amid := map[string]string{"aborted at Scratch": "(CouchDB:", "deleted at Scratch": "(Volumes:"}[how+" at "+string(phase)] // there is something to remove
 				reached(ctx, t, c, r, func(now *api.Restore) bool {
 					r = now
-					return now.Status.Phase == phase
+					return now.Status.Phase == phase && strings.Contains(harness.Message(now.Status.Conditions), amid)
 				})
 				want := api.PhaseCompleted
 				switch how {
