@@ -72,6 +72,7 @@ func (r *Reconciler) tend(ctx context.Context, s *api.BackupSchedule) (look time
 		r.invalid(s, err)
 		return time.Time{}, nil
 	}
+	policy, wrong := retention.PolicyOf(s.Spec.Retention)
 	n, err := r.read(ctx, s.Namespace)
 	if err != nil {
 		return time.Time{}, err
@@ -97,32 +98,34 @@ func (r *Reconciler) tend(ctx context.Context, s *api.BackupSchedule) (look time
 	if s.Status.Backups.WaitingFor == "" {
 		s.Status.Backups.WaitingFor = asked
 	}
-	policy, invalid := retention.PolicyOf(s.Spec.Retention)
-	if invalid == nil {
+	if wrong == nil {
 		if err := r.retire(ctx, s, policy, clocks.backups.Zone(), n); err != nil {
 			return time.Time{}, r.hindered(s, err)
 		}
 	}
 	observe(s, clocks, n)
-	conclude(s, invalid)
+	conclude(s, clocks.noDrills, wrong)
 	return look, nil
 }
 
 // clocks are both clocks of a schedule.
 type clocks struct {
 	backups clock
-	drills  *clock
+	// drills is nil where there are none, or where noDrills says what is wrong with
+	// them: no backup shall be missing for that.
+	drills   *clock
+	noDrills error
 }
 
 func clocksOf(s *api.BackupSchedule) (c clocks, err error) {
 	if c.backups, err = clockOf(s, s.Spec.Schedule); err != nil || s.Spec.Drill == nil {
 		return c, err
 	}
-	drills, err := clockOf(s, s.Spec.Drill.Schedule)
-	if err != nil {
-		return c, fmt.Errorf("drill: %w", err)
+	if drills, err := clockOf(s, s.Spec.Drill.Schedule); err != nil {
+		c.noDrills = fmt.Errorf("drill: %w", err)
+	} else {
+		c.drills = &drills
 	}
-	c.drills = &drills
 	return c, nil
 }
 
@@ -169,16 +172,18 @@ func (r *Reconciler) hindered(s *api.BackupSchedule, err error) error {
 	return err
 }
 
-// conclude writes the condition of a schedule that was tended; invalid is what is
-// wrong with its retention.
-func conclude(s *api.BackupSchedule, invalid error) {
+// conclude writes the condition of a schedule that was tended; noDrills and
+// noRetention are what is wrong with either.
+func conclude(s *api.BackupSchedule, noDrills, noRetention error) {
 	set := func(is metav1.ConditionStatus, why, format string, args ...any) {
 		status.Set(s, &s.Status.Conditions, is, why, fmt.Sprintf(format, args...))
 	}
 	st := &s.Status
 	switch {
-	case invalid != nil:
-		set(metav1.ConditionFalse, api.ReasonInvalidSchedule, "%s; backups are taken, and none is removed until it is corrected", invalid)
+	case noRetention != nil:
+		set(metav1.ConditionFalse, api.ReasonInvalidSchedule, "%s; backups are taken, and none is removed until it is corrected", noRetention)
+	case noDrills != nil:
+		set(metav1.ConditionFalse, api.ReasonInvalidSchedule, "%s; backups are taken, and no drill is made until it is corrected", noDrills)
 	case st.Backups.WaitingFor != "":
 		set(metav1.ConditionUnknown, api.ReasonWaiting, "a backup is due and waits for: %s", st.Backups.WaitingFor)
 	case s.Spec.Suspend:

@@ -386,6 +386,20 @@ func TestDrills(t *testing.T) {
 	}
 }
 
+// What is wrong with drills or retention keeps no backup from being taken.
+func TestHalfWrong(t *testing.T) {
+	none := int32(0)
+	for says, change := range map[string]func(*api.BackupSchedule){
+		"no drill is made": func(s *api.BackupSchedule) { s.Spec.Drill = &api.ScheduledDrill{Schedule: "0 0 30 2 *"} },
+		"none is removed":  func(s *api.BackupSchedule) { s.Spec.Retention = &api.Retention{KeepDaily: &none} },
+	} {
+		w := newWorld(t, epoch, daily(change))
+		w.at(1, 2, 0)
+		w.wantReady(w.mustReconcile("nightly"), api.ReasonInvalidSchedule, says)
+		w.want("nightly-20260701-020000")
+	}
+}
+
 // A drill that is added to a schedule of long ago is not made up for.
 func TestDrillAddedLater(t *testing.T) {
 	w := newWorld(t, epoch, daily(), backupIn(api.PhaseCutting))
