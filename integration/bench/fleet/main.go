@@ -13,8 +13,9 @@ import (
 	"github.com/medic/cht-backup/integration/harness"
 )
 
-// removeWithin bounds the way out.
-const removeWithin = 10 * time.Minute
+// removeWithin bounds the way out: a small machine ends a namespace a second, and
+// there are hundreds.
+const removeWithin = 20 * time.Minute
 
 func main() {
 	loopback.Run()
