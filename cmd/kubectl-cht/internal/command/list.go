@@ -104,17 +104,17 @@ func (e *Env) list(ctx context.Context, all bool, output *format) error {
 func (e *Env) find(ctx context.Context, c client.Client, namespace string) (show.Listing, error) {
 	var l show.Listing
 	var backups api.BackupList
-	if err := c.List(ctx, &backups, client.InNamespace(namespace)); err != nil {
+	if err := listAll(ctx, c, &backups, client.InNamespace(namespace)); err != nil {
 		return l, exit.Explain("list backups", err)
 	}
 	var restores api.RestoreList
-	if err := c.List(ctx, &restores, client.InNamespace(namespace)); err != nil {
+	if err := listAll(ctx, c, &restores, client.InNamespace(namespace)); err != nil {
 		return l, exit.Explain("list restores", err)
 	}
 	var schedules api.BackupScheduleList
 	// Helm does not renew CRDs: with those of an older version there are backups,
 	// and no schedules.
-	if err := c.List(ctx, &schedules, client.InNamespace(namespace)); exit.UnknownKind(err) {
+	if err := listAll(ctx, c, &schedules, client.InNamespace(namespace)); exit.UnknownKind(err) {
 		e.note("schedules are not shown: this cluster does not know their kind; apply charts/cht-backup/crds anew")
 	} else if err != nil {
 		return l, exit.Explain("list schedules", err)

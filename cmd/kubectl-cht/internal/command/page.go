@@ -3,6 +3,8 @@ package command
 import (
 	"context"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -23,4 +25,19 @@ func eachPage[L client.ObjectList](ctx context.Context, c client.Client, empty L
 			return nil
 		}
 	}
+}
+
+// listAll fills a list page by page: the API server shall not have to hold all in one
+// answer.
+func listAll(ctx context.Context, c client.Client, list client.ObjectList, opts ...client.ListOption) error {
+	var all []runtime.Object
+	if err := eachPage(ctx, c, list, func(page client.ObjectList) {
+		_ = meta.EachListItem(page, func(o runtime.Object) error { // which fails for no list of ours
+			all = append(all, o)
+			return nil
+		})
+	}, opts...); err != nil {
+		return err
+	}
+	return meta.SetList(list, all)
 }

@@ -190,7 +190,7 @@ func (e *Env) scheduleToExplain(ctx context.Context, c client.Client, namespace,
 		return &s, nil
 	}
 	var all api.BackupScheduleList
-	if err := c.List(ctx, &all, client.InNamespace(namespace)); err != nil {
+	if err := listAll(ctx, c, &all, client.InNamespace(namespace)); err != nil {
 		return nil, exit.Explain("list schedules in "+namespace, err)
 	}
 	if len(all.Items) == 1 {
@@ -209,14 +209,14 @@ func (e *Env) scheduleToExplain(ctx context.Context, c client.Client, namespace,
 // knownBackups gathers what the controller decides over.
 func (e *Env) knownBackups(ctx context.Context, c client.Client, s *api.BackupSchedule) ([]retention.Backup, error) {
 	var backups api.BackupList
-	if err := c.List(ctx, &backups, client.InNamespace(s.Namespace)); err != nil {
+	if err := listAll(ctx, c, &backups, client.InNamespace(s.Namespace)); err != nil {
 		return nil, exit.Explain("list backups in "+s.Namespace, err)
 	}
 	var restores api.RestoreList
-	err := c.List(ctx, &restores)
+	err := listAll(ctx, c, &restores)
 	if apierrors.IsForbidden(err) {
 		e.note("restores in other namespaces, which may be using a backup, are not seen: you may not list them in all namespaces")
-		err = c.List(ctx, &restores, client.InNamespace(s.Namespace))
+		err = listAll(ctx, c, &restores, client.InNamespace(s.Namespace))
 	}
 	if err != nil {
 		return nil, exit.Explain("list restores", err)

@@ -59,7 +59,7 @@ func (e *Env) scheduleList(ctx context.Context, all bool, output *format) error 
 		namespace, where = "", "in any namespace"
 	}
 	var schedules api.BackupScheduleList
-	if err := c.List(ctx, &schedules, client.InNamespace(namespace)); err != nil {
+	if err := listAll(ctx, c, &schedules, client.InNamespace(namespace)); err != nil {
 		return exit.Explain("list schedules", err)
 	}
 	switch {
