@@ -9,6 +9,7 @@ import (
 
 	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -22,30 +23,59 @@ import (
 // errChanged says that something is not as it was looked at a moment before.
 var errChanged = errors.New("it was changed meanwhile; look again")
 
-// Remove removes one orphan of the latest look, if it is still as it was seen then.
+// tries bounds how often a removal begins anew because somebody wrote the object just
+// then: a controller its status, as a rule.
+const tries = 5
+
+// Remove removes one orphan of the latest look, if it is still what was seen then.
 // The storage may take its time.
 func Remove(ctx context.Context, c client.Client, system string, f Finding) error {
 	if f.remedy == none || f.object == nil {
 		return errors.New("it is nothing that is removed here")
 	}
-	now, ok := f.object.DeepCopyObject().(client.Object)
-	if !ok {
-		return fmt.Errorf("%T is no object", f.object)
+	for range tries {
+		now, ok := f.object.DeepCopyObject().(client.Object)
+		if !ok {
+			return fmt.Errorf("%T is no object", f.object)
+		}
+		if err := c.Get(ctx, client.ObjectKeyFromObject(f.object), now); apierrors.IsNotFound(err) {
+			return nil // gone with what was removed before it
+		} else if err != nil {
+			return err
+		}
+		if !still(f.object, now) {
+			return errChanged
+		}
+		if err := apply(ctx, c, system, f, now); !apierrors.IsConflict(err) {
+			return client.IgnoreNotFound(err)
+		}
 	}
-	if err := c.Get(ctx, client.ObjectKeyFromObject(f.object), now); apierrors.IsNotFound(err) {
-		return nil // gone with what was removed before it
-	} else if err != nil {
-		return err
+	return errChanged
+}
+
+// still tells whether an object is the one that was judged, and all that was judged
+// by is as it was. Others write its status meanwhile.
+func still(was, now client.Object) bool {
+	if was.GetUID() != now.GetUID() || !maps.Equal(was.GetLabels(), now.GetLabels()) {
+		return false
 	}
-	// What was removed before it may have changed it, if it is bound to that.
-	if now.GetUID() != f.object.GetUID() || f.remedy != removeContent && f.remedy != dropImportedContent && now.GetResourceVersion() != f.object.GetResourceVersion() {
-		return errChanged
+	for _, mark := range []string{api.ScratchForAnnotation, api.CreatedForAnnotation, api.RetainedAnnotation} {
+		if was.GetAnnotations()[mark] != now.GetAnnotations()[mark] {
+			return false
+		}
 	}
-	err := apply(ctx, c, system, f, now)
-	if apierrors.IsConflict(err) {
-		return errChanged
+	switch now := now.(type) {
+	case *snapv1.VolumeSnapshot:
+		was, ok := was.(*snapv1.VolumeSnapshot)
+		return ok && equality.Semantic.DeepEqual(was.Spec, now.Spec)
+	case *snapv1.VolumeSnapshotContent:
+		was, ok := was.(*snapv1.VolumeSnapshotContent)
+		return ok && was.Spec.VolumeSnapshotRef == now.Spec.VolumeSnapshotRef
+	case *corev1.PersistentVolume:
+		was, ok := was.(*corev1.PersistentVolume)
+		return ok && was.Status.Phase == now.Status.Phase && equality.Semantic.DeepEqual(was.Spec.ClaimRef, now.Spec.ClaimRef)
 	}
-	return client.IgnoreNotFound(err)
+	return true
 }
 
 func apply(ctx context.Context, c client.Client, system string, f Finding, now client.Object) error {
@@ -68,10 +98,6 @@ func apply(ctx context.Context, c client.Client, system string, f Finding, now c
 		}
 		return c.Delete(ctx, o, exactly)
 	case *snapv1.VolumeSnapshotContent:
-		was, ok := f.object.(*snapv1.VolumeSnapshotContent)
-		if !ok || o.Spec.VolumeSnapshotRef != was.Spec.VolumeSnapshotRef || !maps.Equal(o.Labels, was.Labels) {
-			return errChanged
-		}
 		if f.remedy == removeContent {
 			return csi.DeleteContent(ctx, c, o)
 		}
