@@ -38,7 +38,7 @@ func (r *Reconciler) runDrills(ctx context.Context, s *api.BackupSchedule, c *cl
 	for _, d := range n.drills(s) {
 		there[d.Name] = true
 	}
-	run, newest := s.Status.Drills, newestGood(n.all())
+	run, newest := s.Status.Drills, n.newestGood("")
 	t := c.decide(run.HandledTime.Time, r.Now(), func(at time.Time) bool { return there[DrillName(s.Name, at)] }, n.undrillable(newest))
 	r.tellMissed(s, "drill", t.missed)
 	if !t.start.IsZero() {

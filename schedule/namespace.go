@@ -31,14 +31,24 @@ func (r *Reconciler) read(ctx context.Context, name string) (*namespace, error) 
 		}
 		n.backups = append(n.backups, backups.Items...)
 	}
-	var restores api.RestoreList
-	for more := true; more; more = restores.Continue != "" {
-		if err := r.Client.List(ctx, &restores, client.InNamespace(name), client.Limit(pageSize), client.Continue(restores.Continue)); err != nil {
-			return nil, fmt.Errorf("list restores of %s: %w", name, err)
-		}
-		n.restores = append(n.restores, restores.Items...)
+	var err error
+	if n.restores, err = r.restores(ctx, client.InNamespace(name)); err != nil {
+		return nil, fmt.Errorf("namespace %s: %w", name, err)
 	}
 	return n, nil
+}
+
+// restores gives those of a namespace, or of all.
+func (r *Reconciler) restores(ctx context.Context, opts ...client.ListOption) ([]api.Restore, error) {
+	var all []api.Restore
+	var restores api.RestoreList
+	for more := true; more; more = restores.Continue != "" {
+		if err := r.Client.List(ctx, &restores, append([]client.ListOption{client.Limit(pageSize), client.Continue(restores.Continue)}, opts...)...); err != nil {
+			return nil, fmt.Errorf("list restores: %w", err)
+		}
+		all = append(all, restores.Items...)
+	}
+	return all, nil
 }
 
 // busy says what keeps a backup of the instance from beginning, "" for nothing. It
@@ -83,23 +93,16 @@ func (n *namespace) drills(s *api.BackupSchedule) []*api.Restore {
 	return mine
 }
 
-// newestGood gives the good backup that was cut last, nil for none.
-func newestGood(backups []*api.Backup) *api.Backup {
+// newestGood gives the good backup that was cut last, of a schedule or of all for "";
+// nil for none.
+func (n *namespace) newestGood(schedule string) *api.Backup {
 	var newest *api.Backup
-	for _, b := range backups {
-		if b.Good() && b.DeletionTimestamp == nil && (newest == nil || newest.Status.CutTime.Before(b.Status.CutTime)) {
+	for i := range n.backups {
+		if b := &n.backups[i]; (schedule == "" || b.Labels[api.ScheduleLabel] == schedule) && b.Supersedes(newest) {
 			newest = b
 		}
 	}
 	return newest
-}
-
-func (n *namespace) all() []*api.Backup {
-	all := make([]*api.Backup, len(n.backups))
-	for i := range n.backups {
-		all[i] = &n.backups[i]
-	}
-	return all
 }
 
 // observe writes what there is into the status.
@@ -107,20 +110,26 @@ func observe(s *api.BackupSchedule, c clocks, n *namespace) {
 	st := &s.Status
 	st.JitterSeconds = int64(c.backups.delay / time.Second)
 	st.LastSuccessfulBackup, st.LastSuccessfulTime, st.RecoveryPointTime = "", nil, nil
-	if b := newestGood(n.of(s)); b != nil {
+	if b := n.newestGood(s.Name); b != nil {
 		st.LastSuccessfulBackup, st.LastSuccessfulTime = b.Name, whole(b.Status.CutTime)
 	}
-	if b := newestGood(n.all()); b != nil {
+	if b := n.newestGood(""); b != nil {
 		st.RecoveryPointTime = whole(b.Status.CutTime)
 	}
 	st.Backups.Active = ""
-	if i := slices.IndexFunc(n.of(s), func(b *api.Backup) bool { return !snapshot.Ended(b.Status.Phase) }); i >= 0 {
-		st.Backups.Active = n.of(s)[i].Name
+	for _, b := range n.of(s) {
+		if !snapshot.Ended(b.Status.Phase) {
+			st.Backups.Active = b.Name
+			break
+		}
 	}
 	if st.Drills != nil {
 		st.Drills.Active = ""
-		if i := slices.IndexFunc(n.drills(s), func(r *api.Restore) bool { return !snapshot.Ended(r.Status.Phase) }); i >= 0 {
-			st.Drills.Active = n.drills(s)[i].Name
+		for _, d := range n.drills(s) {
+			if !snapshot.Ended(d.Status.Phase) {
+				st.Drills.Active = d.Name
+				break
+			}
 		}
 	}
 	st.NextRun = ""

@@ -34,7 +34,7 @@ func (r *Reconciler) retire(ctx context.Context, s *api.BackupSchedule, policy r
 	kept, leaving := plan(nil)
 	if len(leaving) > 0 {
 		// Only then it matters who is restoring from them, wherever that is.
-		restores, err := r.restores(ctx)
+		restores, err := r.restores(ctx) // any of them, wherever it is
 		if err != nil {
 			return err
 		}
@@ -52,17 +52,4 @@ func (r *Reconciler) retire(ctx context.Context, s *api.BackupSchedule, policy r
 		status.Event(r.Events, s, corev1.EventTypeNormal, reasonRemoved, fmt.Sprintf("backup %s is removed: %s", b.Name, d.Reason()))
 	}
 	return nil
-}
-
-// restores gives those of all namespaces: any of them may need a backup.
-func (r *Reconciler) restores(ctx context.Context) ([]api.Restore, error) {
-	var all []api.Restore
-	var restores api.RestoreList
-	for more := true; more; more = restores.Continue != "" {
-		if err := r.Client.List(ctx, &restores, client.Limit(pageSize), client.Continue(restores.Continue)); err != nil {
-			return nil, fmt.Errorf("list restores, of which one may need a backup: %w", err)
-		}
-		all = append(all, restores.Items...)
-	}
-	return all, nil
 }

@@ -12,6 +12,12 @@ func (b *Backup) Good() bool {
 		meta.IsStatusConditionTrue(b.Status.Conditions, ConditionReady) && !meta.IsStatusConditionFalse(b.Status.Conditions, ConditionVerified)
 }
 
+// Supersedes tells whether b is the one to rely on rather than other, which may be
+// nil: it is good, nobody is deleting it, and it was cut later.
+func (b *Backup) Supersedes(other *Backup) bool {
+	return b.Good() && b.DeletionTimestamp == nil && (other == nil || other.Status.CutTime.Before(b.Status.CutTime))
+}
+
 // Proven tells whether a restore of the backup was verified, and none found it
 // wrong since.
 func (b *Backup) Proven() bool {

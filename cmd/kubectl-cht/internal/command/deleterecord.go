@@ -59,21 +59,18 @@ func (e *Env) deleteRecord(ctx context.Context, c client.Client, head catalog.He
 
 // unused refuses while a restore reads that backup.
 func (e *Env) unused(ctx context.Context, c client.Client, head catalog.Head) error {
-	for token, more := "", true; more; more = token != "" {
-		var restores api.RestoreList
-		err := c.List(ctx, &restores, client.Limit(pageSize), client.Continue(token))
-		if apierrors.IsForbidden(err) {
-			e.note("whether a restore of it is under way was not looked at: you may not list the restores of all namespaces")
-			return nil
-		} else if err != nil {
-			return exit.Explain("list restores", err)
+	var restores api.RestoreList
+	err := listAll(ctx, c, &restores)
+	if apierrors.IsForbidden(err) {
+		e.note("whether a restore of it is under way was not looked at: you may not list the restores of all namespaces")
+		return nil
+	} else if err != nil {
+		return exit.Explain("list restores", err)
+	}
+	for i := range restores.Items {
+		if r := &restores.Items[i]; r.Status.BackupUID == head.UID && !snapshot.Idle(r.Status.Phase) {
+			return exit.Errorf(exit.Refused, "restore %s/%s of backup %s/%s is under way (%s); wait until it has ended, then delete the backup", r.Namespace, r.Name, head.Namespace, head.Name, r.Status.Phase)
 		}
-		for i := range restores.Items {
-			if r := &restores.Items[i]; r.Status.BackupUID == head.UID && !snapshot.Idle(r.Status.Phase) {
-				return exit.Errorf(exit.Refused, "restore %s/%s of backup %s/%s is under way (%s); wait until it has ended, then delete the backup", r.Namespace, r.Name, head.Namespace, head.Name, r.Status.Phase)
-			}
-		}
-		token = restores.Continue
 	}
 	return nil
 }
@@ -81,22 +78,17 @@ func (e *Env) unused(ctx context.Context, c client.Client, head catalog.Head) er
 // contentsOf gives the contents that were made for that backup, by what they are
 // bound to: those of an older version bear no label.
 func contentsOf(ctx context.Context, c client.Client, head catalog.Head) (found []snapv1.VolumeSnapshotContent, err error) {
-	for token, more := "", true; more; more = token != "" {
-		var list snapv1.VolumeSnapshotContentList
-		if err := c.List(ctx, &list, client.Limit(pageSize), client.Continue(token)); err != nil {
-			if meta.IsNoMatchError(err) {
-				return nil, exit.Errorf(exit.Refused, "this cluster does not know VolumeSnapshotContents; install the snapshot controller's CRDs, or delete the snapshots in the storage and then secret %s", head.Secret)
-			}
-			return nil, err
-		}
-		for i := range list.Items {
-			if csi.Owned(&list.Items[i], head.Namespace, head.Name, head.UID) {
-				found = append(found, list.Items[i])
+	err = eachPage(ctx, c, &snapv1.VolumeSnapshotContentList{}, func(page *snapv1.VolumeSnapshotContentList) {
+		for i := range page.Items {
+			if csi.Owned(&page.Items[i], head.Namespace, head.Name, head.UID) {
+				found = append(found, page.Items[i])
 			}
 		}
-		token = list.Continue
+	})
+	if meta.IsNoMatchError(err) {
+		return nil, exit.Errorf(exit.Refused, "this cluster does not know VolumeSnapshotContents; install the snapshot controller's CRDs, or delete the snapshots in the storage and then secret %s", head.Secret)
 	}
-	return found, nil
+	return found, err
 }
 
 // deleteContents returns when the storage has let go of all of them.

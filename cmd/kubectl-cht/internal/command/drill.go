@@ -141,7 +141,7 @@ func newestGood(ctx context.Context, c client.Client, namespace string) (*api.Ba
 	err := eachPage(ctx, c, &api.BackupList{}, func(page *api.BackupList) {
 		all += len(page.Items)
 		for i := range page.Items {
-			if b := &page.Items[i]; b.Good() && b.DeletionTimestamp == nil && (newest == nil || b.Status.CutTime.After(newest.Status.CutTime.Time)) {
+			if b := &page.Items[i]; b.Supersedes(newest) {
 				newest = b
 			}
 		}

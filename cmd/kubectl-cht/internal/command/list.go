@@ -64,30 +64,8 @@ func (e *Env) list(ctx context.Context, all bool, output *format) error {
 	if err != nil {
 		return err
 	}
-	switch output.value {
-	case "json", "yaml":
-		list, err := objects(listing)
-		if err != nil {
-			return exit.Errorf(exit.Failed, "encode the list: %w", err)
-		}
-		return output.print(list, e.Out)
-	case "name":
-		for i := range listing.Backups {
-			if err := output.print(&listing.Backups[i], e.Out); err != nil {
-				return exit.Errorf(exit.Failed, "write the output: %w", err)
-			}
-		}
-		for i := range listing.Restores {
-			if err := output.print(&listing.Restores[i], e.Out); err != nil {
-				return exit.Errorf(exit.Failed, "write the output: %w", err)
-			}
-		}
-		for i := range listing.Schedules {
-			if err := output.print(&listing.Schedules[i], e.Out); err != nil {
-				return exit.Errorf(exit.Failed, "write the output: %w", err)
-			}
-		}
-		return nil
+	if printed, err := e.printListing(listing, output); printed || err != nil {
+		return err
 	}
 	if listing.Empty() {
 		e.note("no backups and no restores %s", where)
@@ -98,6 +76,36 @@ func (e *Env) list(ctx context.Context, all bool, output *format) error {
 		return exit.Errorf(exit.Failed, "write the output: %w", err)
 	}
 	return nil
+}
+
+// printListing prints a listing as objects or names, if that is what is wanted.
+func (e *Env) printListing(l show.Listing, output *format) (printed bool, err error) {
+	switch output.value {
+	case "json", "yaml":
+		list, err := objects(l)
+		if err != nil {
+			return false, exit.Errorf(exit.Failed, "encode the list: %w", err)
+		}
+		return true, output.print(list, e.Out)
+	case "name":
+		var all []runtime.Object
+		for i := range l.Backups {
+			all = append(all, &l.Backups[i])
+		}
+		for i := range l.Restores {
+			all = append(all, &l.Restores[i])
+		}
+		for i := range l.Schedules {
+			all = append(all, &l.Schedules[i])
+		}
+		for _, o := range all {
+			if err := output.print(o, e.Out); err != nil {
+				return false, exit.Errorf(exit.Failed, "write the output: %w", err)
+			}
+		}
+		return true, nil
+	}
+	return false, nil
 }
 
 // find lists what there is in a namespace, or in all for "".

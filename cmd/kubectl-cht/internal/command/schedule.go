@@ -62,21 +62,10 @@ func (e *Env) scheduleList(ctx context.Context, all bool, output *format) error 
 	if err := listAll(ctx, c, &schedules, client.InNamespace(namespace)); err != nil {
 		return exit.Explain("list schedules", err)
 	}
-	switch {
-	case output.value == "name":
-		for i := range schedules.Items {
-			if err := output.print(&schedules.Items[i], e.Out); err != nil {
-				return exit.Errorf(exit.Failed, "write the output: %w", err)
-			}
-		}
-		return nil
-	case output.objects():
-		list, err := objects(show.Listing{Schedules: schedules.Items})
-		if err != nil {
-			return exit.Errorf(exit.Failed, "encode the list: %w", err)
-		}
-		return output.print(list, e.Out)
-	case len(schedules.Items) == 0:
+	if printed, err := e.printListing(show.Listing{Schedules: schedules.Items}, output); printed || err != nil {
+		return err
+	}
+	if len(schedules.Items) == 0 {
 		e.note("no schedules %s; make one with `kubectl cht schedule create`", where)
 		return nil
 	}
