@@ -62,9 +62,14 @@ func newServer(t *testing.T) *server {
 	}
 }
 
+// started counts the stand-ins of this process. Each has an address of its own:
+// the VM of one that was killed dies a moment after its process 1, and until then
+// holds its ports.
+var started atomic.Int32
+
 func standIn(t *testing.T, user, password string) string {
 	t.Helper()
-	host := fmt.Sprintf("127.%d.%d.1", 128+os.Getpid()>>8%64, os.Getpid()%256)
+	host := fmt.Sprintf("127.%d.%d.%d", 128+os.Getpid()>>8%64, os.Getpid()%256, started.Add(1))
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
