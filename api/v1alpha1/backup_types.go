@@ -18,7 +18,7 @@ type Backup struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// +kubebuilder:validation:XValidation:rule="has(self.volumeSnapshotClassName) == has(oldSelf.volumeSnapshotClassName) && (!has(self.volumeSnapshotClassName) || self.volumeSnapshotClassName == oldSelf.volumeSnapshotClassName) && self.quiesce == oldSelf.quiesce && self.maxStall == oldSelf.maxStall && self.onUnavailable == oldSelf.onUnavailable && self.attempts == oldSelf.attempts && self.readyTimeout == oldSelf.readyTimeout && self.fingerprint == oldSelf.fingerprint",message="a backup's spec cannot be changed, except allowedNamespaces and deletionPolicy; create another Backup"
+	// +kubebuilder:validation:XValidation:rule="has(self.volumeSnapshotClassName) == has(oldSelf.volumeSnapshotClassName) && (!has(self.volumeSnapshotClassName) || self.volumeSnapshotClassName == oldSelf.volumeSnapshotClassName) && self.method == oldSelf.method && has(self.ebs) == has(oldSelf.ebs) && (!has(self.ebs) || self.ebs == oldSelf.ebs) && self.quiesce == oldSelf.quiesce && self.maxStall == oldSelf.maxStall && self.onUnavailable == oldSelf.onUnavailable && self.attempts == oldSelf.attempts && self.readyTimeout == oldSelf.readyTimeout && self.fingerprint == oldSelf.fingerprint",message="a backup's spec cannot be changed, except allowedNamespaces and deletionPolicy; create another Backup"
 	Spec   BackupSpec   `json:"spec,omitempty"`
 	Status BackupStatus `json:"status,omitempty"`
 }
@@ -33,7 +33,11 @@ type BackupList struct {
 
 // BackupSpec says how the backup is taken. All but allowedNamespaces and
 // deletionPolicy is fixed at creation: a backup is one event in time.
+// +kubebuilder:validation:XValidation:rule="!has(self.ebs) || self.method != 'CSI'",message="ebs is for snapshots taken by method EBS; with method CSI, configure the driver's VolumeSnapshotClass"
 type BackupSpec struct {
+	// Method is how the volumes are cut.
+	// +kubebuilder:default=Auto
+	Method Method `json:"method,omitempty"`
 	// Quiesce is how writes are held back while the volumes are cut.
 	// +kubebuilder:default=Auto
 	Quiesce Quiesce `json:"quiesce,omitempty"`
@@ -72,6 +76,8 @@ type BackupSpec struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=set
 	AllowedNamespaces []string `json:"allowedNamespaces,omitempty"`
+	// EBS is what is done with EBS snapshots: tags, copies, locks.
+	EBS *EBSPolicy `json:"ebs,omitempty"`
 	// DeletionPolicy says what becomes of the snapshots when the Backup is deleted:
 	// Delete, whatever their class says, or Retain: they stay in the storage with the
 	// record, as when the namespace is deleted, until somebody deletes that.
@@ -95,7 +101,8 @@ type BackupStatus struct {
 	Phase Phase `json:"phase,omitempty"`
 	// ObservedGeneration is the generation the status speaks of.
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions: Ready, Verified.
+	// Conditions: Ready, Verified, and those of what is done after the cut: Cataloged,
+	// Shared, Copied, Locked, FastRestore, Archived.
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
@@ -136,6 +143,16 @@ type BackupStatus struct {
 	// Record names the first Secret of the backup's record, in the controller's
 	// namespace.
 	Record string `json:"record,omitempty"`
+	// Catalog tells of the record in the bucket.
+	Catalog *CatalogStatus `json:"catalog,omitempty"`
+	// Copies of EBS snapshots in other Regions and accounts.
+	// +listType=map
+	// +listMapKey=name
+	Copies []CopyStatus `json:"copies,omitempty"`
+	// LockedUntil is when the storage lets all snapshots and copies be deleted.
+	LockedUntil *metav1.Time `json:"lockedUntil,omitempty"`
+	// Imported tells where a Backup that is only shown here was taken.
+	Imported *ImportedFrom `json:"imported,omitempty"`
 	// Verified tells of the latest restore that proved this backup.
 	Verified *VerifiedBy `json:"verified,omitempty"`
 	// PendingReason and PendingMessage keep the outcome while CleaningUp.

@@ -49,7 +49,7 @@ type BackupReference struct {
 
 // RestoreSpec says what is restored and how. All but abort, planOnly and
 // timeToLive is fixed at creation.
-// +kubebuilder:validation:XValidation:rule="self.source == oldSelf.source && self.goLive == oldSelf.goLive && self.verify == oldSelf.verify && self.credentials == oldSelf.credentials && self.scope == oldSelf.scope && self.stepTimeout == oldSelf.stepTimeout && has(self.inPlace) == has(oldSelf.inPlace) && (!has(self.inPlace) || self.inPlace == oldSelf.inPlace) && has(self.database) == has(oldSelf.database) && (!has(self.database) || self.database == oldSelf.database) && has(self.drill) == has(oldSelf.drill) && (!has(self.drill) || self.drill == oldSelf.drill) && has(self.remap) == has(oldSelf.remap) && (!has(self.remap) || self.remap == oldSelf.remap)",message="a restore's spec cannot be changed, except abort, planOnly and timeToLive; delete it and create another"
+// +kubebuilder:validation:XValidation:rule="self.source == oldSelf.source && self.goLive == oldSelf.goLive && self.verify == oldSelf.verify && self.credentials == oldSelf.credentials && self.scope == oldSelf.scope && self.stepTimeout == oldSelf.stepTimeout && has(self.inPlace) == has(oldSelf.inPlace) && (!has(self.inPlace) || self.inPlace == oldSelf.inPlace) && has(self.database) == has(oldSelf.database) && (!has(self.database) || self.database == oldSelf.database) && has(self.drill) == has(oldSelf.drill) && (!has(self.drill) || self.drill == oldSelf.drill) && has(self.ebs) == has(oldSelf.ebs) && (!has(self.ebs) || self.ebs == oldSelf.ebs) && has(self.remap) == has(oldSelf.remap) && (!has(self.remap) || self.remap == oldSelf.remap)",message="a restore's spec cannot be changed, except abort, planOnly and timeToLive; delete it and create another"
 // +kubebuilder:validation:XValidation:rule="!self.planOnly || oldSelf.planOnly",message="planOnly cannot be set on a restore that may have begun; set abort"
 // +kubebuilder:validation:XValidation:rule="self.abort || !oldSelf.abort",message="an abort cannot be taken back; create another restore"
 // +kubebuilder:validation:XValidation:rule="[has(self.inPlace), has(self.database), has(self.drill), self.goLive].filter(x, x).size() <= 1",message="inPlace, database, drill and goLive exclude each other: in place is live by itself, one database goes into an instance that runs, and a drill is removed again"
@@ -79,6 +79,8 @@ type RestoreSpec struct {
 	Scope Scope `json:"scope,omitempty"`
 	// Remap changes what does not fit the place that is restored to.
 	Remap *Remap `json:"remap,omitempty"`
+	// EBS says how volumes are made from snapshots that were taken by method EBS.
+	EBS *EBSRestore `json:"ebs,omitempty"`
 	// Credentials: Keep those of the backup, which are on its volumes, or Rotate:
 	// a new admin password and cookie secret on the volumes and in the Secret.
 	// +kubebuilder:validation:Enum=Keep;Rotate

@@ -1,10 +1,5 @@
 package v1alpha1
 
-import (
-	"k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-)
-
 // Labels and annotations this product sets. All live under one prefix so that
 // `kubectl get -l` finds whatever is ours.
 const (
@@ -64,6 +59,9 @@ const (
 	// HoldAnnotation keeps a Backup from every retention; its value says why. Deleted
 	// all the same, it leaves its snapshots and its record, which is held then.
 	HoldAnnotation = prefix + "hold"
+	// ImportedLabel marks a Backup that only shows a record of the catalog. It is never
+	// run, and its deletion touches neither snapshots nor the bucket.
+	ImportedLabel = prefix + "imported"
 	// Finalizer holds a Backup until its snapshots and its record are gone, and a
 	// Restore until what it made outside its namespace is gone.
 	Finalizer = prefix + "cleanup"
@@ -185,6 +183,7 @@ const (
 	ReasonReadyTimeout       = "ReadyTimeout"
 	ReasonInterrupted        = "Interrupted"
 	ReasonRecordFailed       = "RecordFailed"
+	ReasonThrottled          = "Throttled"
 	// Of an event: the Backup is gone, its snapshots and its record are not.
 	ReasonRetained = "Retained"
 
@@ -215,6 +214,18 @@ const (
 	ReasonReplicationFailed   = "ReplicationFailed"
 	ReasonDrillFailed         = "DrillFailed"
 
+	// Of what is done after the cut.
+	ReasonDone            = "Done"
+	ReasonImported        = "Imported"
+	ReasonCatalogFailed   = "CatalogFailed"
+	ReasonCopyFailed      = "CopyFailed"
+	ReasonShareFailed     = "ShareFailed"
+	ReasonLockFailed      = "LockFailed"
+	ReasonFastRestoreOff  = "FastRestoreOff"
+	ReasonFastRestoreFail = "FastRestoreFailed"
+	ReasonArchiveFailed   = "ArchiveFailed"
+	ReasonNotEBS          = "NotEBS"
+
 	// Of a schedule.
 	ReasonScheduled       = "Scheduled"
 	ReasonSuspended       = "Suspended"
@@ -223,25 +234,3 @@ const (
 	ReasonRunsMissed      = "RunsMissed"
 	ReasonNameTaken       = "NameTaken"
 )
-
-// VolumeStatus is one CouchDB node's volume in a backup.
-type VolumeStatus struct {
-	// Node is the value of the pod's cht.service label, for example couchdb-1.
-	Node string `json:"node"`
-	// Claim is the PersistentVolumeClaim that was cut.
-	Claim string `json:"claim"`
-	// Driver is the CSI driver that made the snapshot.
-	Driver string `json:"driver,omitempty"`
-	// Snapshot is the VolumeSnapshot in the instance's namespace.
-	Snapshot string `json:"snapshot,omitempty"`
-	// Content is the VolumeSnapshotContent behind it.
-	Content string `json:"content,omitempty"`
-	// Handle is the storage's own name of the snapshot.
-	Handle string `json:"handle,omitempty"`
-	// CutTime is the point in time the driver reports for the cut.
-	CutTime *metav1.MicroTime `json:"cutTime,omitempty"`
-	// RestoreSize is the least size of a volume made from the snapshot.
-	RestoreSize *resource.Quantity `json:"restoreSize,omitempty"`
-	// Ready says that the storage can make volumes from the snapshot.
-	Ready bool `json:"ready,omitempty"`
-}

@@ -65,6 +65,10 @@ type Node struct {
 	ConfigSubPath  string `json:"configSubPath"`
 	ConfigOnVolume bool   `json:"configOnVolume"`
 
+	// Method is how it was cut, "" for CSI. EBS is the volume, if it was cut by EBS.
+	Method api.Method     `json:"method,omitempty"`
+	EBS    *api.EBSVolume `json:"ebs,omitempty"`
+
 	Driver          string `json:"driver"`
 	SnapshotHandle  string `json:"snapshotHandle"`
 	SnapshotContent string `json:"snapshotContent"`
