@@ -2,11 +2,13 @@ package snapshot
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
@@ -35,10 +37,17 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		r.work = func(key types.NamespacedName) { work.Add(ctrl.Request{NamespacedName: key}) }
 		return nil
 	})
-	return ctrl.NewControllerManagedBy(mgr).For(&api.Backup{}, builder.WithPredicates(toBeWorkedOn())).
-		Owns(&corev1.Pod{}, builder.OnlyMetadata, builder.WithPredicates(gone())).
-		Owns(&snapv1.VolumeSnapshot{}, builder.WithPredicates(storageSpoke())).
-		WatchesRawSource(woken).
+	b := ctrl.NewControllerManagedBy(mgr).For(&api.Backup{}, builder.WithPredicates(toBeWorkedOn())).
+		Owns(&corev1.Pod{}, builder.OnlyMetadata, builder.WithPredicates(gone()))
+	// A cluster whose volumes are all cut by EBS need not have the kind; to watch it
+	// there would end the controller.
+	kind := snapv1.SchemeGroupVersion.WithKind("VolumeSnapshot")
+	if _, err := mgr.GetRESTMapper().RESTMapping(kind.GroupKind(), kind.Version); err == nil {
+		b = b.Owns(&snapv1.VolumeSnapshot{}, builder.WithPredicates(storageSpoke()))
+	} else if !meta.IsNoMatchError(err) {
+		return fmt.Errorf("look whether the cluster has VolumeSnapshots: %w", err)
+	}
+	return b.WatchesRawSource(woken).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 2 * r.limits().Cluster,
 			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[ctrl.Request](10*time.Millisecond, longestPause)}).
 		Complete(r)
