@@ -53,6 +53,15 @@ func (r *Reconciler) cleanUp(ctx context.Context, b *api.Backup) (again time.Dur
 	return 0, nil
 }
 
+// forget removes everything of a backup that is deleted: first what points at its
+// snapshots or keeps them.
+func (r *Reconciler) forget(ctx context.Context, b *api.Backup) (left int, err error) {
+	if left, err := r.release(ctx, b); err != nil || left > 0 {
+		return left, err
+	}
+	return r.discard(ctx, b)
+}
+
 // remove serves the finalizer. Deleting a Backup deletes its snapshots and its
 // record, unless they are to be retained.
 func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
@@ -63,7 +72,7 @@ func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Dura
 	if err := r.Client.Get(ctx, client.ObjectKey{Name: b.Namespace}, &namespace); err != nil {
 		return 0, fmt.Errorf("get namespace %s: %w", b.Namespace, err)
 	}
-	part := r.discard
+	part := r.forget
 	if retains(b, &namespace) {
 		part = r.retain
 	}
