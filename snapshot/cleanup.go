@@ -66,6 +66,8 @@ func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Dura
 	part := r.discard
 	if retains(b, &namespace) {
 		part = r.retain
+	} else if left, again, err := r.removeAftercare(ctx, b); err != nil || left > 0 {
+		return again, err
 	}
 	if left, err := part(ctx, b); err != nil || left > 0 {
 		return stillThere, err
@@ -74,6 +76,9 @@ func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Dura
 	controllerutil.RemoveFinalizer(b, api.Finalizer)
 	if err := r.Client.Patch(ctx, b, client.MergeFrom(base)); client.IgnoreNotFound(err) != nil {
 		return 0, fmt.Errorf("remove finalizer of backup %s/%s: %w", b.Namespace, b.Name, err)
+	}
+	if r.After != nil {
+		r.After.Forget(ctx, b)
 	}
 	return 0, nil
 }

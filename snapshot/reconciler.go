@@ -43,6 +43,10 @@ type Reconciler struct {
 	Now func() time.Time
 	// Parallel bounds how many backups run at once.
 	Parallel queue.Limits
+	// After is what is done with the snapshots once a backup is complete; nil for
+	// nothing. CopyNotes notes the copies it makes; nil where there is no catalog.
+	After     Aftercare
+	CopyNotes CopyNotes
 
 	starting sync.Mutex // guards the making of line
 	line     *queue.Queue
@@ -69,6 +73,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		again, err := r.remove(ctx, b)
 		return ctrl.Result{RequeueAfter: again}, err
 	}
+	if b.Status.Phase == api.PhaseCompleted {
+		again, err := r.completed(ctx, b)
+		return ctrl.Result{RequeueAfter: again}, err
+	}
 	was := b.DeepCopy()
 	again, err := r.step(ctx, b)
 	if err != nil {
@@ -84,15 +92,16 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	waits = err == nil && b.Status.Phase == api.PhasePending && was.Status.Phase != api.PhaseCleaningUp
 	if Ended(b.Status.Phase) && !Ended(was.Status.Phase) {
 		metrics.BackupEnded(b)
+		if r.unsettled(b) {
+			again = time.Millisecond
+		}
 	}
 	return ctrl.Result{RequeueAfter: again}, err
 }
 
 func (r *Reconciler) step(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
 	switch b.Status.Phase {
-	case api.PhaseCompleted:
-		return 0, nil
-	case api.PhaseFailed:
+	case api.PhaseCompleted, api.PhaseFailed:
 		return 0, nil
 	case "":
 		base := b.DeepCopy()

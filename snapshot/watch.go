@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
@@ -35,7 +36,10 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		r.work = func(key types.NamespacedName) { work.Add(ctrl.Request{NamespacedName: key}) }
 		return nil
 	})
-	return ctrl.NewControllerManagedBy(mgr).For(&api.Backup{}, builder.WithPredicates(toBeWorkedOn())).
+	if r.After != nil {
+		r.After.WakeWith(r.wake)
+	}
+	return ctrl.NewControllerManagedBy(mgr).For(&api.Backup{}, builder.WithPredicates(r.toBeWorkedOn())).
 		Owns(&corev1.Pod{}, builder.OnlyMetadata, builder.WithPredicates(gone())).
 		Owns(&snapv1.VolumeSnapshot{}, builder.WithPredicates(storageSpoke())).
 		WatchesRawSource(woken).
@@ -44,13 +48,14 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		Complete(r)
 }
 
-// toBeWorkedOn passes over the Backups that have ended, of which there are many, and
-// the statuses that this controller has written itself.
-func toBeWorkedOn() predicate.Predicate {
+// toBeWorkedOn passes over the Backups that have ended and have nothing left to be
+// done, of which there are many, and the statuses that this controller has written
+// itself.
+func (r *Reconciler) toBeWorkedOn() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc: func(e event.CreateEvent) bool {
 			b, ok := e.Object.(*api.Backup)
-			return !ok || b.DeletionTimestamp != nil || !Ended(b.Status.Phase)
+			return !ok || b.DeletionTimestamp != nil || !Ended(b.Status.Phase) || r.unsettled(b)
 		},
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			was, is := e.ObjectOld, e.ObjectNew
@@ -115,11 +120,18 @@ func slimMeta(o metav1.Object) {
 	}
 }
 
-// slimBackup keeps metadata, spec, and of the status the phase.
+// slimBackup keeps metadata, spec, and of the status the phase; of one that asks for
+// something after the cut, also how that ended.
 func slimBackup(o any) (any, error) {
 	if b, ok := o.(*api.Backup); ok {
 		slimMeta(b)
-		b.Status = api.BackupStatus{Phase: b.Status.Phase}
+		slim := api.BackupStatus{Phase: b.Status.Phase}
+		for _, c := range b.Status.Conditions {
+			if b.Spec.EBS != nil && slices.Contains(aftercares, c.Type) {
+				slim.Conditions = append(slim.Conditions, metav1.Condition{Type: c.Type, Status: c.Status, Reason: c.Reason})
+			}
+		}
+		b.Status = slim
 	}
 	return o, nil
 }
