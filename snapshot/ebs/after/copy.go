@@ -22,35 +22,43 @@ const (
 	vanishes = 5 * time.Minute
 )
 
-// copies does each copy's next step. One that fails does not hold up the others.
+// copies does each copy's next step. One that fails does not hold up the others, and
+// what cannot be begun does not keep from looking at what is under way.
 func (j *job) copies(ctx context.Context) (again time.Duration, err error) {
 	all := originals(j.b)
 	for _, c := range j.b.Spec.EBS.Copies {
-		m, name := j.copy(c.Name), api.ConditionCopied+"/"+c.Name
-		if left, paused := j.paused(name, j.now); paused {
-			again = sooner(again, left)
-			continue
-		}
+		m := j.copy(c.Name)
 		m.waits = ""
-		due, err := j.one(ctx, c, all, m)
-		switch f := asFault(err); {
-		case err == nil && m.redone == 0:
-			m.trouble = ""
-			j.worked(name)
-		case err == nil: // a copy has to be complete, only then its earlier end is out of sight
-		case f.kind == throttled || f.kind == full:
-			due, m.waits = j.failed(name, f.kind, j.now), f.text
-		default:
-			due = j.failed(name, f.kind, j.now)
-			m.trouble = fmt.Sprintf("%s (next try in %s)", f.text, due)
-		}
+		again = sooner(again, j.attempt(ctx, m, api.ConditionCopied+"/"+c.Name+"/look", func(ctx context.Context) (time.Duration, error) { return j.lookAt(ctx, c, m, all) }))
+		again = sooner(again, j.attempt(ctx, m, api.ConditionCopied+"/"+c.Name, func(ctx context.Context) (time.Duration, error) { return j.one(ctx, c, all, m) }))
 		if s := copyStatus(j.b, c.Name); s != nil {
-			s.Message = strings.Join(strings.Fields(strings.Join([]string{m.trouble, m.waits}, " ")), " ")
+			s.Message = oneLine(m.trouble + " " + m.waits)
 		}
-		again = sooner(again, due)
 	}
 	j.tellCopies()
 	return again, nil
+}
+
+// attempt does a part of a copy's work, unless that has to pause.
+func (j *job) attempt(ctx context.Context, m *copyMemory, name string, do func(context.Context) (time.Duration, error)) (again time.Duration) {
+	if left, paused := j.paused(name, j.now); paused {
+		return left
+	}
+	again, err := do(ctx)
+	switch f := asFault(err); {
+	case err == nil && m.redone == 0:
+		if j.memory.waits[name] != nil {
+			m.trouble = ""
+		}
+		j.worked(name)
+	case err == nil: // a copy has to be complete, only then its earlier end is out of sight
+	case f.kind == throttled || f.kind == full:
+		again, m.waits = j.failed(name, f.kind, j.now), f.text
+	default:
+		again = j.failed(name, f.kind, j.now)
+		m.trouble = fmt.Sprintf("%s (next try in %s)", f.text, again)
+	}
+	return again
 }
 
 // one does one copy's next step.
@@ -79,8 +87,7 @@ func (j *job) one(ctx context.Context, c api.EBSCopy, all []snapshot, m *copyMem
 		return p.wait, nil
 	case toStart:
 		return j.startAll(ctx, c, s, m, all)
-	case toLook:
-		return j.lookAt(ctx, c, s, m, p.nodes)
+	case toLook: // that is done already
 	case complete:
 		m.trouble, m.redone = "", 0
 		if !s.Complete {
@@ -175,61 +182,65 @@ func (j *job) startOne(ctx context.Context, c api.EBSCopy, o snapshot, v *api.Co
 	return nil
 }
 
-// lookAt asks how far the copies are.
-func (j *job) lookAt(ctx context.Context, c api.EBSCopy, s *api.CopyStatus, m *copyMemory, nodes []string) (again time.Duration, err error) {
-	p := placeOf(c)
+// lookAt asks how far the copies are that are under way.
+func (j *job) lookAt(ctx context.Context, c api.EBSCopy, m *copyMemory, all []snapshot) (again time.Duration, err error) {
+	p, s := placeOf(c), copyStatus(j.b, c.Name)
+	var under []*api.CopiedVolume
 	var ids []string
-	for _, node := range nodes {
-		ids = append(ids, copiedVolume(s, node).Handle)
+	for _, o := range all {
+		if v := copiedVolume(s, o.node); v != nil && v.Handle != "" && !v.Ready {
+			under, ids = append(under, v), append(ids, v.Handle)
+		}
+	}
+	if len(under) == 0 {
+		return 0, nil
+	}
+	if left := m.nextLook.Sub(j.now); left > 0 {
+		return left, nil
 	}
 	said, err := j.look(ctx, p, ids)
 	if err != nil {
 		return 0, err
 	}
 	var took time.Duration
-	for _, node := range nodes {
-		v := copiedVolume(s, node)
+	var ended *fault
+	for _, v := range under {
 		is, there := said[v.Handle]
 		switch {
-		case !there:
-			since, ours := m.started[node]
-			if !ours {
-				since = j.since
-			}
-			if j.now.Sub(since) < vanishes {
-				continue
-			}
-			lost := &fault{kind: gone, text: fmt.Sprintf("the copy %s of %s in %s has vanished before it was complete; EC2 does that where the KMS key cannot be used: see the key's policy and spec.ebs.copies[].kmsKeyID", v.Handle, node, p)}
-			j.restart(c, v, m)
-			err = lost
-		case is.State == types.SnapshotStateCompleted:
+		case there && is.State == types.SnapshotStateCompleted:
 			v.Ready, v.Progress, v.KMSKeyID = true, "", aws.ToString(is.KmsKeyId)
 			s.Account = aws.ToString(is.OwnerId)
-			j.slots.free(p, slot{j.b.UID, c.Name, node})
-		case is.State == types.SnapshotStateError:
-			message := oneLine(aws.ToString(is.StateMessage))
-			f := &fault{kind: passing, text: fmt.Sprintf("the copy %s of %s in %s ended in an error: %s; it is made again", v.Handle, node, p, message)}
-			if aboutKey(message) {
-				f.kind = wrong
-				f.text += "; " + nextStep(wrong, p, "CopySnapshot", message)
+			j.slots.free(p, slot{j.b.UID, c.Name, v.Node})
+		case there && is.State == types.SnapshotStateError:
+			if err := j.deleteCopy(ctx, p, v.Handle); err != nil {
+				return 0, err
 			}
-			if removeErr := j.deleteCopy(ctx, p, v.Handle); removeErr != nil {
-				return 0, removeErr
-			}
+			ended = endedBadly(p, *v, oneLine(aws.ToString(is.StateMessage)))
 			j.restart(c, v, m)
-			err = f
-		default:
+		case there:
 			v.Progress, s.Account = aws.ToString(is.Progress), aws.ToString(is.OwnerId)
 			took = max(took, j.now.Sub(aws.ToTime(is.StartTime)))
+		case j.now.Sub(m.since(v.Node, j.since)) >= vanishes:
+			ended = &fault{kind: gone, text: fmt.Sprintf("the copy %s of %s in %s has vanished before it was complete; EC2 does that where the KMS key cannot be used: see the key's policy and spec.ebs.copies[].kmsKeyID", v.Handle, v.Node, p)}
+			j.restart(c, v, m)
 		}
 	}
-	if err != nil {
-		return 0, err
-	}
-	if p := nextOf(originals(j.b), s, m, j.now); p.step == complete {
-		return next, nil
+	m.nextLook = j.now.Add(lookAgain(took))
+	if ended != nil { // it is not begun again at once
+		wait := j.failed(api.ConditionCopied+"/"+c.Name, ended.kind, j.now)
+		m.trouble = fmt.Sprintf("%s (next try in %s)", ended.text, wait)
 	}
 	return lookAgain(took), nil
+}
+
+// endedBadly says of a copy that EC2 began what became of it.
+func endedBadly(p Place, v api.CopiedVolume, message string) *fault {
+	f := &fault{kind: passing, text: fmt.Sprintf("the copy %s of %s in %s ended in an error: %s; it is made again", v.Handle, v.Node, p, message)}
+	if aboutKey(message) {
+		f.kind = wrong
+		f.text += "; " + nextStep(wrong, p, "CopySnapshot", message)
+	}
+	return f
 }
 
 // restart has a node's copy made again: whatever is there is looked for first.

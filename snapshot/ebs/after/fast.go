@@ -3,6 +3,8 @@ package after
 import (
 	"context"
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -172,7 +174,7 @@ func (j *job) enableFast(ctx context.Context) (again time.Duration, err error) {
 		return 0, err
 	}
 	byZone, enabled := toEnable(want, is)
-	for zone, ids := range byZone {
+	for zone, ids := range inTens(byZone) {
 		what := fmt.Sprintf("enable fast snapshot restore of %s in zone %s", strings.Join(ids, ", "), zone)
 		c, err := j.client(ctx, p, "EnableFastSnapshotRestores", what)
 		if err != nil {
@@ -210,7 +212,7 @@ func (w *Worker) disableFast(ctx context.Context, b *api.Backup) error {
 			byZone[z.zone] = append(byZone[z.zone], z.handle)
 		}
 	}
-	for zone, ids := range byZone {
+	for zone, ids := range inTens(byZone) {
 		what := fmt.Sprintf("disable fast snapshot restore of %s in zone %s", strings.Join(ids, ", "), zone)
 		c, err := w.client(ctx, p, "DisableFastSnapshotRestores", what)
 		if err != nil {
@@ -229,6 +231,21 @@ func (w *Worker) disableFast(ctx context.Context, b *api.Backup) error {
 		}
 	}
 	return nil
+}
+
+// inTens gives the snapshots of each zone, in the order of the zones and no more at
+// once than EC2 takes.
+func inTens(byZone map[string][]string) iter.Seq2[string, []string] {
+	return func(yield func(string, []string) bool) {
+		for _, zone := range slices.Sorted(maps.Keys(byZone)) {
+			slices.Sort(byZone[zone])
+			for ids := range slices.Chunk(byZone[zone], 10) {
+				if !yield(zone, ids) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // fastStates reads the states of the backup's snapshots, which lie in one Region.

@@ -36,8 +36,18 @@ type copyMemory struct {
 	started map[string]time.Time
 	// redone counts the snapshots that ended badly, though they had been started.
 	redone int
+	// nextLook is when what is under way is looked at next.
+	nextLook time.Time
 	// trouble says why it does not go on, waits what it waits for.
 	trouble, waits string
+}
+
+// since is when a node's copy was begun, as far as this process knows.
+func (m *copyMemory) since(node string, otherwise time.Time) time.Time {
+	if at, known := m.started[node]; known {
+		return at
+	}
+	return otherwise
 }
 
 // wait is the pause after failures.

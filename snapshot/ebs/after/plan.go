@@ -20,7 +20,7 @@ const (
 	toFind
 	// toStart: nodes' snapshots are to be copied.
 	toStart
-	// toLook: how far the copies are.
+	// toLook: they are under way.
 	toLook
 	// complete: nothing is left.
 	complete
