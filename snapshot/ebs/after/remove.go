@@ -14,6 +14,9 @@ import (
 	api "github.com/medic/cht-backup/api/v1alpha1"
 )
 
+// removing is what pauses after a deletion failed.
+const removing = "remove"
+
 // liftable is how often a lock is looked at that somebody can lift before its end.
 const liftable = time.Hour
 
@@ -35,6 +38,9 @@ func (w *Worker) Remove(ctx context.Context, b *api.Backup) (left int, again tim
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	j := &job{Worker: w, memory: w.known.of(b.UID, w.Now()), b: b, now: w.Now()}
+	if rest, paused := j.paused(removing, j.now); paused {
+		return 1, rest
+	}
 	for _, part := range []struct {
 		condition, failed string
 		do                func(context.Context) (int, time.Duration, error)
@@ -43,19 +49,15 @@ func (w *Worker) Remove(ctx context.Context, b *api.Backup) (left int, again tim
 		{api.ConditionLocked, api.ReasonLockFailed, j.stillLocked},
 		{api.ConditionCopied, api.ReasonCopyFailed, j.deleteCopies},
 	} {
-		name := "remove/" + part.condition
-		if rest, paused := j.paused(name, j.now); paused {
-			return 1, rest
-		}
 		n, due, err := part.do(ctx)
 		if err != nil {
 			f := asFault(err)
-			d := j.failed(name, f.kind, j.now)
+			d := j.failed(removing, f.kind, j.now)
 			j.set(part.condition, metav1.ConditionFalse, part.failed, fmt.Sprintf("this backup is being deleted and waits: %s (next try in %s); with spec.deletionPolicy Retain it goes and leaves everything in the storage", f.text, d))
 			return 1, d
 		}
-		j.worked(name)
 		if n > 0 {
+			j.worked(removing)
 			return n, due
 		}
 	}
