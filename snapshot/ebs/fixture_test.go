@@ -179,4 +179,3 @@ func pointers(volumes []api.VolumeStatus) (all []*api.VolumeStatus) {
 	}
 	return all
 }
-
