@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/util/flowcontrol"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -179,8 +180,20 @@ func runController(cmd *cobra.Command, c config) error {
 		return err
 	}
 	renew, retry := c.LeaseDuration*2/3, c.LeaseDuration/5
+	discovery, err := rest.HTTPClientFor(kube)
+	if err != nil {
+		return err
+	}
+	mapper, err := apiutil.NewDynamicRESTMapper(kube, discovery)
+	if err != nil {
+		return err
+	}
+	snapshots, err := snapshot.HasSnapshots(mapper)
+	if err != nil {
+		return err
+	}
 	mgr, err := ctrl.NewManager(kube, ctrl.Options{
-		Scheme: scheme, Cache: snapshot.CacheOptions(),
+		Scheme: scheme, Cache: snapshot.CacheOptions(snapshots),
 		Metrics: server.Options{BindAddress: c.MetricsAddress}, HealthProbeBindAddress: c.HealthAddress,
 		LeaderElection: c.LeaderElection, LeaderElectionID: "cht-backup", LeaderElectionNamespace: c.Namespace, LeaderElectionConfig: lease,
 		LeaseDuration: &c.LeaseDuration, RenewDeadline: &renew, RetryPeriod: &retry, LeaderElectionReleaseOnCancel: true,
