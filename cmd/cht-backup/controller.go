@@ -49,6 +49,7 @@ type config struct {
 	LeaseDuration     time.Duration `mapstructure:"lease-duration"`
 	RequestsPerSecond float32       `mapstructure:"requests-per-second"`
 	IsolationOutside  []string      `mapstructure:"isolation-outside"`
+	catalogConfig     `mapstructure:",squash"`
 }
 
 func controllerCommand() *cobra.Command {
@@ -68,6 +69,7 @@ func controllerCommand() *cobra.Command {
 	flags.Duration("lease-duration", 15*time.Second, "how long a dead leader is waited for")
 	flags.Float32("requests-per-second", 50, "bound on requests to the Kubernetes API, for backups and for restores each; bursts of twice as many")
 	flags.StringSlice("isolation-outside", nil, "`HOST:PORT,…` that the controller can reach and a clone must not: tried by its isolation probes, beside the source and the Kubernetes API")
+	catalogFlags(flags)
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
 		v := settings()
 		if err := v.BindPFlags(flags); err != nil {
@@ -90,6 +92,9 @@ func controllerCommand() *cobra.Command {
 			return err
 		}
 		if _, err := c.parallel(); err != nil {
+			return err
+		}
+		if err := c.catalogConfig.check(); err != nil {
 			return err
 		}
 		ctrl.SetLogger(zap.New())
@@ -225,6 +230,9 @@ func setUp(mgr ctrl.Manager, kube *rest.Config, c config) error {
 	backups := &snapshot.Reconciler{
 		Client: direct, Exec: quiesce.Execer{Config: kube, Client: clientset}, Snapshotter: csi.Snapshotter{Client: direct, Held: held},
 		Records: records, Events: recorder, Transport: transport, Image: c.Image, Now: time.Now, Parallel: parallel,
+	}
+	if err := c.catalogConfig.setUp(mgr, direct, backups); err != nil {
+		return err
 	}
 	if err := backups.Setup(mgr); err != nil {
 		return err
