@@ -53,15 +53,6 @@ func (r *Reconciler) cleanUp(ctx context.Context, b *api.Backup) (again time.Dur
 	return 0, nil
 }
 
-// forget removes everything of a backup that is deleted: first what points at its
-// snapshots or keeps them.
-func (r *Reconciler) forget(ctx context.Context, b *api.Backup) (left int, err error) {
-	if left, err := r.release(ctx, b); err != nil || left > 0 {
-		return left, err
-	}
-	return r.discard(ctx, b)
-}
-
 // remove serves the finalizer. Deleting a Backup deletes its snapshots and its
 // record, unless they are to be retained.
 func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
@@ -72,9 +63,13 @@ func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Dura
 	if err := r.Client.Get(ctx, client.ObjectKey{Name: b.Namespace}, &namespace); err != nil {
 		return 0, fmt.Errorf("get namespace %s: %w", b.Namespace, err)
 	}
-	part := r.forget
+	part := r.discard
 	if retains(b, &namespace) {
 		part = r.retain
+	} else if again, err := r.removeFromCatalog(ctx, b); err != nil || again > 0 {
+		return again, err // first what points at the snapshots, then what keeps them
+	} else if left, again, err := r.removeAftercare(ctx, b); err != nil || left > 0 {
+		return again, err
 	}
 	if left, err := part(ctx, b); err != nil || left > 0 {
 		return stillThere, err
@@ -83,6 +78,9 @@ func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Dura
 	controllerutil.RemoveFinalizer(b, api.Finalizer)
 	if err := r.Client.Patch(ctx, b, client.MergeFrom(base)); client.IgnoreNotFound(err) != nil {
 		return 0, fmt.Errorf("remove finalizer of backup %s/%s: %w", b.Namespace, b.Name, err)
+	}
+	if r.After != nil {
+		r.After.Forget(ctx, b)
 	}
 	return 0, nil
 }

@@ -77,8 +77,8 @@ func (c catalogConfig) setUp(mgr ctrl.Manager, direct client.Client, backups *sn
 		return err
 	}
 	place := &offsite.Place{URL: c.CatalogURL, Now: time.Now}
-	backups.Later = append(backups.Later, &offsite.Keeper{Place: place, Records: backups.Records, Events: backups.Events, Now: time.Now,
-		Writer: bucket.Writer{Cluster: name, Program: version, Recipients: c.CatalogRecipients}})
+	backups.Catalog = &offsite.Keeper{Place: place, Records: backups.Records, Events: backups.Events, Now: time.Now,
+		Writer: bucket.Writer{Cluster: name, Program: version, Recipients: c.CatalogRecipients}}
 	if c.CatalogSyncInterval == 0 {
 		return nil
 	}

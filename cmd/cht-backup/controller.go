@@ -29,6 +29,7 @@ import (
 	"github.com/medic/cht-backup/snapshot"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/csi"
+	"github.com/medic/cht-backup/snapshot/ebs/after"
 	"github.com/medic/cht-backup/snapshot/metrics"
 	"github.com/medic/cht-backup/snapshot/queue"
 	"github.com/medic/cht-backup/snapshot/quiesce"
@@ -50,6 +51,7 @@ type config struct {
 	RequestsPerSecond float32       `mapstructure:"requests-per-second"`
 	IsolationOutside  []string      `mapstructure:"isolation-outside"`
 	catalogConfig     `mapstructure:",squash"`
+	EBSCopies         int `mapstructure:"ebs-copies-per-region"`
 }
 
 func controllerCommand() *cobra.Command {
@@ -70,6 +72,7 @@ func controllerCommand() *cobra.Command {
 	flags.Float32("requests-per-second", 50, "bound on requests to the Kubernetes API, for backups and for restores each; bursts of twice as many")
 	flags.StringSlice("isolation-outside", nil, "`HOST:PORT,…` that the controller can reach and a clone must not: tried by its isolation probes, beside the source and the Kubernetes API")
 	catalogFlags(flags)
+	flags.Int("ebs-copies-per-region", 20, "EBS snapshots that are copied at once to one Region of one account, over all backups; EC2's own limit is 20 at first")
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
 		v := settings()
 		if err := v.BindPFlags(flags); err != nil {
@@ -96,6 +99,9 @@ func controllerCommand() *cobra.Command {
 		}
 		if err := c.catalogConfig.check(); err != nil {
 			return err
+		}
+		if c.EBSCopies < 1 {
+			return fmt.Errorf("ebs-copies-per-region is %d; with less than 1 no copy would ever be made", c.EBSCopies)
 		}
 		ctrl.SetLogger(zap.New())
 		return runController(cmd, c)
@@ -230,6 +236,7 @@ func setUp(mgr ctrl.Manager, kube *rest.Config, c config) error {
 	backups := &snapshot.Reconciler{
 		Client: direct, Exec: quiesce.Execer{Config: kube, Client: clientset}, Snapshotter: csi.Snapshotter{Client: direct, Held: held},
 		Records: records, Events: recorder, Transport: transport, Image: c.Image, Now: time.Now, Parallel: parallel,
+		After: &after.Worker{EC2: (&after.Clients{}).For, Kube: direct, Now: time.Now, Copies: c.EBSCopies},
 	}
 	if err := c.catalogConfig.setUp(mgr, direct, backups); err != nil {
 		return err
