@@ -1,12 +1,10 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"time"
 
 	"github.com/spf13/pflag"
-	corev1 "k8s.io/api/core/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -17,7 +15,6 @@ import (
 
 // catalogConfig are the settings of the catalog outside the cluster.
 type catalogConfig struct {
-	ClusterName         string        `mapstructure:"cluster-name"`
 	CatalogURL          string        `mapstructure:"catalog-url"`
 	CatalogRecipients   []string      `mapstructure:"catalog-recipients"`
 	CatalogSyncInterval time.Duration `mapstructure:"catalog-sync-interval"`
@@ -25,7 +22,6 @@ type catalogConfig struct {
 }
 
 func catalogFlags(flags *pflag.FlagSet) {
-	flags.String("cluster-name", "", "name of this cluster in the catalog and on EBS snapshots; the UID of the namespace kube-system by default")
 	flags.String("catalog-url", "", "where records of backups are kept outside the cluster: s3://BUCKET/PREFIX, gs://…, azblob://… or file:///DIRECTORY; none by default. Credentials come from the environment")
 	flags.StringSlice("catalog-recipients", nil, "`age1…,…`: public keys that the instances' Secrets are sealed to in the catalog; without one they are left out")
 	flags.Duration("catalog-sync-interval", 10*time.Minute, "how often the records of others in the catalog are looked for, 0 for never")
@@ -51,34 +47,16 @@ func (c catalogConfig) check() error {
 	return nil
 }
 
-// name is the cluster's.
-func (c catalogConfig) name(ctx context.Context, r client.Reader) (string, error) {
-	if c.ClusterName != "" {
-		return c.ClusterName, nil
-	}
-	var system corev1.Namespace
-	if err := r.Get(ctx, client.ObjectKey{Name: "kube-system"}, &system); err != nil {
-		return "", fmt.Errorf("get namespace kube-system, whose UID is this cluster's name (setting cluster-name): %w", err)
-	}
-	return string(system.UID), nil
-}
-
 // setUp has the backups' records kept in the catalog, and those of others shown.
-func (c catalogConfig) setUp(mgr ctrl.Manager, direct client.Client, backups *snapshot.Reconciler) error {
+func (c config) setUpCatalog(mgr ctrl.Manager, direct client.Client, backups *snapshot.Reconciler) error {
 	shown := &offsite.Sync{Client: direct, Records: backups.Records, Interval: c.CatalogSyncInterval, Newest: c.CatalogShowNewest}
 	if c.CatalogURL == "" {
 		shown.Interval = 24 * time.Hour // it removes what an earlier catalog left
 		return mgr.Add(shown)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	name, err := c.name(ctx, direct)
-	if err != nil {
-		return err
-	}
 	place := &offsite.Place{URL: c.CatalogURL, Now: time.Now}
 	backups.Catalog = &offsite.Keeper{Place: place, Records: backups.Records, Events: backups.Events, Now: time.Now,
-		Writer: bucket.Writer{Cluster: name, Program: version, Recipients: c.CatalogRecipients}}
+		Cluster: c.cluster(direct), Writer: bucket.Writer{Program: version, Recipients: c.CatalogRecipients}}
 	if c.CatalogSyncInterval == 0 {
 		return nil
 	}

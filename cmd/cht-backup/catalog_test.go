@@ -18,8 +18,8 @@ func TestCatalogSettings(t *testing.T) {
 		want  catalogConfig
 	}{
 		"none": {nil, "", "", catalogConfig{CatalogSyncInterval: 10 * time.Minute, CatalogShowNewest: 20}},
-		"by the environment": {map[string]string{"CHT_BACKUP_CATALOG_URL": "s3://b/p?region=eu-west-1", "CHT_BACKUP_CLUSTER_NAME": "kilifi"}, "", "",
-			catalogConfig{ClusterName: "kilifi", CatalogURL: "s3://b/p?region=eu-west-1", CatalogSyncInterval: 10 * time.Minute, CatalogShowNewest: 20}},
+		"by the environment": {map[string]string{"CHT_BACKUP_CATALOG_URL": "s3://b/p?region=eu-west-1"}, "", "",
+			catalogConfig{CatalogURL: "s3://b/p?region=eu-west-1", CatalogSyncInterval: 10 * time.Minute, CatalogShowNewest: 20}},
 		"by a file": {nil, "catalog-url: file:///c\ncatalog-recipients: [" + key + "]\ncatalog-sync-interval: 1m\ncatalog-show-newest: 3", "",
 			catalogConfig{CatalogURL: "file:///c", CatalogRecipients: []string{key}, CatalogSyncInterval: time.Minute, CatalogShowNewest: 3}},
 		"credentials":    {map[string]string{"CHT_BACKUP_CATALOG_URL": "s3://AKIAX:hunter2@b/p"}, "", "credentials", catalogConfig{}},
@@ -55,7 +55,7 @@ func TestCatalogSettings(t *testing.T) {
 				return
 			}
 			got := c.catalogConfig
-			if err != nil || !slices.Equal(got.CatalogRecipients, tt.want.CatalogRecipients) || got.ClusterName != tt.want.ClusterName || got.CatalogURL != tt.want.CatalogURL ||
+			if err != nil || !slices.Equal(got.CatalogRecipients, tt.want.CatalogRecipients) || got.CatalogURL != tt.want.CatalogURL ||
 				got.CatalogSyncInterval != tt.want.CatalogSyncInterval || got.CatalogShowNewest != tt.want.CatalogShowNewest {
 				t.Errorf("got %+v, %v", got, err)
 			}

@@ -23,6 +23,8 @@ type Keeper struct {
 	Place   *Place
 	Records catalog.Store
 	Writer  bucket.Writer
+	// Cluster gives the cluster's name.
+	Cluster func(context.Context) (string, error)
 	Events  events.EventRecorder
 	Now     func() time.Time
 }
@@ -56,7 +58,13 @@ func (k *Keeper) Keep(ctx context.Context, b *api.Backup) (again time.Duration) 
 		}
 		return longestPause
 	}
-	m, err := place.Put(bounded, record, k.Writer)
+	by := k.Writer
+	if by.Cluster, err = k.Cluster(bounded); err != nil {
+		k.Place.leave(nil)
+		k.failed(b, err)
+		return shortestPause
+	}
+	m, err := place.Put(bounded, record, by)
 	wait = k.Place.leave(err)
 	if err != nil {
 		k.failed(b, err)
