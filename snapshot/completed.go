@@ -98,7 +98,8 @@ func (r *Reconciler) noteCopies(ctx context.Context, was, b *api.Backup, again t
 // saveAftercare writes down what has changed in a Completed backup, and nothing else:
 // a restore writes Verified on it meanwhile. Then it tells of it.
 func (r *Reconciler) saveAftercare(ctx context.Context, was, b *api.Backup) error {
-	if equality.Semantic.DeepEqual(was.Status, b.Status) {
+	changed := was.Status.DeepCopy()
+	if takeAftercare(changed, b.Status); equality.Semantic.DeepEqual(was.Status, *changed) {
 		return nil
 	}
 	base := was
