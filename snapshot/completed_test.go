@@ -143,8 +143,8 @@ func TestCopiesAreNoted(t *testing.T) {
 	if err != nil || again != 0 || !meta.IsStatusConditionTrue(got.Status.Conditions, api.ConditionCopied) || len(after.notes) != 2 {
 		t.Errorf("again in %s, %v, notes %v", again, err, after.notes)
 	}
-	if b.reconcile(); len(after.notes) != 2 {
-		t.Errorf("noted again: %v", after.notes)
+	if _, _, err := b.reconcile(); err != nil || len(after.notes) != 2 {
+		t.Errorf("%v, noted again: %v", err, after.notes)
 	}
 }
 
