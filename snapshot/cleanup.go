@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -69,6 +70,22 @@ func (r *Reconciler) stuck(b *api.Backup, err error) {
 	status.Set(b, &b.Status.Conditions, metav1.ConditionUnknown, why, message)
 }
 
+// letGo removes first what points at the snapshots of a backup, then what keeps them;
+// again is 0 once both are gone. A record of snapshots that are locked stays as long as
+// they do.
+func (r *Reconciler) letGo(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
+	steps := []func(context.Context, *api.Backup) (time.Duration, error){r.removeFromCatalog, r.removeAftercare}
+	if until := b.Status.LockedUntil; until != nil && until.After(r.Now()) {
+		slices.Reverse(steps)
+	}
+	for _, step := range steps {
+		if again, err := step(ctx, b); err != nil || again > 0 {
+			return again, err
+		}
+	}
+	return 0, nil
+}
+
 // remove serves the finalizer. Deleting a Backup deletes its snapshots and its
 // record, unless they are to be retained.
 func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
@@ -82,9 +99,7 @@ func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Dura
 	part := r.discard
 	if retains(b, &namespace) {
 		part = r.retain
-	} else if again, err := r.removeFromCatalog(ctx, b); err != nil || again > 0 {
-		return again, err // first what points at the snapshots, then what keeps them
-	} else if left, again, err := r.removeAftercare(ctx, b); err != nil || left > 0 {
+	} else if again, err := r.letGo(ctx, b); err != nil || again > 0 {
 		return again, err
 	}
 	if left, err := part(ctx, b); err != nil {

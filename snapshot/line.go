@@ -44,7 +44,7 @@ func (r *Reconciler) lineUp(ctx context.Context) error {
 			case api.PhaseFinishing:
 				all = append(all, queue.Known{Backup: inLine(b), Copying: true, Drivers: cutBy(b)})
 			case api.PhaseCompleted:
-				if r.After != nil {
+				if r.After != nil && !b.IsImported() {
 					r.After.Know(b)
 				}
 			}

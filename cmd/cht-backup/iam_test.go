@@ -29,12 +29,13 @@ const (
 // policyOf says which policy covers the code of a directory. "" is code that runs with
 // the user's own credentials, in the plugin.
 func policyOf(directory string) (policy string, known bool) {
-	for prefix, policy := range map[string]string{"snapshot": "backup.json", "cmd/cht-backup": "backup.json", "schedule": "backup.json", "restore": "restore.json", "cmd/kubectl-cht": ""} {
-		if directory == prefix || strings.HasPrefix(directory, prefix+"/") {
-			return policy, true
+	longest := ""
+	for prefix, of := range map[string]string{"snapshot": "backup.json", "snapshot/ebs/after": "copies.json", "cmd/cht-backup": "backup.json", "schedule": "backup.json", "restore": "restore.json", "cmd/kubectl-cht": ""} {
+		if (directory == prefix || strings.HasPrefix(directory, prefix+"/")) && len(prefix) > len(longest) {
+			longest, policy, known = prefix, of, true
 		}
 	}
-	return "", false
+	return policy, known
 }
 
 // free are calls that need no permission.
@@ -42,7 +43,7 @@ var free = []string{"sts:GetCallerIdentity"}
 
 func TestPoliciesListWhatTheCodeCalls(t *testing.T) {
 	called := calls(t)
-	for _, policy := range []string{"backup.json", "restore.json"} {
+	for _, policy := range []string{"backup.json", "copies.json", "restore.json"} {
 		used, path := called[policy], filepath.Join(policies, policy)
 		if _, err := os.Stat(path); os.IsNotExist(err) && len(used) == 0 {
 			continue // and nothing calls
@@ -64,13 +65,13 @@ func TestPoliciesListWhatTheCodeCalls(t *testing.T) {
 // besides are permissions that a call needs beside its own, or that other services
 // than EC2 need; their parts test them.
 func besides(action string) bool {
-	return strings.HasPrefix(action, "kms:") || strings.HasPrefix(action, "s3:")
+	return strings.HasPrefix(action, "kms:") || strings.HasPrefix(action, "s3:") || action == "ec2:CreateTags" // with what creates
 }
 
 // calls are what the code calls, by policy and action, with a file that does.
 func calls(t *testing.T) map[string]map[string]string {
 	t.Helper()
-	all := map[string]map[string]string{"backup.json": {}, "restore.json": {}}
+	all := map[string]map[string]string{"backup.json": {}, "copies.json": {}, "restore.json": {}}
 	inDirectory, hidden := map[string]bool{}, map[string]string{}
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		name := filepath.ToSlash(strings.TrimPrefix(path, root+"/"))

@@ -47,7 +47,7 @@ func (j *job) attempt(ctx context.Context, m *copyMemory, name string, do func(c
 	again, err := do(ctx)
 	switch f := asFault(err); {
 	case err == nil && m.redone == 0:
-		if j.memory.waits[name] != nil {
+		if _, failed := j.waits[name]; failed {
 			m.trouble = ""
 		}
 		j.worked(name)

@@ -247,6 +247,18 @@ func TestKilledAnywhere(t *testing.T) {
 	}
 }
 
+// The SDK does not make a copy again by itself when an answer is lost.
+func TestSDKCopiesOnce(t *testing.T) {
+	w := newWorld(t)
+	w.tries = 4
+	w.restart()
+	w.cloud.AddFault(ec2fake.Fault{Action: "CopySnapshot", Times: 1, Lose: true})
+	w.want(w.run(w.backup("b", twoRegions())), api.ConditionCopied, api.ReasonDone)
+	if n := len(w.copies("", there, "dr")) + len(w.copies("", far, "far")); n != 4 {
+		t.Errorf("%d copies", n)
+	}
+}
+
 func (w *world) finish(key types.NamespacedName) {
 	w.t.Helper()
 	b := w.run(key)

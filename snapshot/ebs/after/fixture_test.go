@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -44,6 +45,7 @@ type world struct {
 	w     *after.Worker
 	woken map[types.NamespacedName]bool
 	limit int
+	tries int // of the SDK
 }
 
 func newWorld(t *testing.T) *world {
@@ -73,7 +75,7 @@ func (w *world) restart() {
 	})
 	as := func(more ...func(*config.LoadOptions) error) *account.Account {
 		load := append([]func(*config.LoadOptions) error{config.WithRegion(home), config.WithCredentialsProvider(credentials), config.WithHTTPClient(w.cloud.HTTPClient()),
-			config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} })}, more...)
+			config.WithRetryer(w.retryer)}, more...)
 		return account.New(account.Settings{Rates: &rate.Limits{Each: rate.Limit{PerSecond: 1e6, Burst: 1e6}}, Load: load})
 	}
 	clients := after.On(as(), as)
@@ -86,6 +88,14 @@ func (w *world) restart() {
 	for i := range all.Items {
 		w.w.Know(&all.Items[i])
 	}
+}
+
+// retryer tries again at once, as often as the test says.
+func (w *world) retryer() aws.Retryer {
+	if w.tries < 2 {
+		return aws.NopRetryer{}
+	}
+	return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = w.tries, time.Millisecond })
 }
 
 // backup makes a complete backup of two nodes, cut now.

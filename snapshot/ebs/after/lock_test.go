@@ -36,7 +36,7 @@ func TestLockAndDelete(t *testing.T) {
 	w.want(b, api.ConditionLocked, api.ReasonDone, "4 snapshots", "Compliance")
 	// The copy was locked last.
 	end := b.Status.LockedUntil.Time
-	if min := began.AddDate(0, 0, 3).Add(10 * time.Minute); end.Before(min) || end.After(min.Add(5*time.Minute)) {
+	if least := began.AddDate(0, 0, 3).Add(10 * time.Minute); end.Before(least) || end.After(least.Add(5*time.Minute)) {
 		t.Errorf("locked until %s, begun at %s", end, began)
 	}
 	for _, s := range w.cloud.Snapshots("", "") {

@@ -87,6 +87,11 @@ func isHeld(namespace, name, why string, uid types.UID) error {
 
 func (e *Env) deleteBackup(ctx context.Context, c client.Client, b *api.Backup, d deletion) error {
 	what, goes := ", its snapshots and its record for good", "is being deleted with its snapshots"
+	if until := b.Status.LockedUntil; until != nil && until.After(e.Now()) {
+		end := until.UTC().Format("2006-01-02 15:04:05 UTC")
+		what += fmt.Sprintf(". They are locked until %s: until then nothing of it is deleted, and the Backup stays in deletion", end)
+		goes = fmt.Sprintf("is being deleted, which waits until %s: its snapshots or copies are locked. It cannot be taken back; what waits for what is told by: kubectl cht describe backup %s -n %s", end, b.Name, b.Namespace)
+	}
 	if b.Spec.DeletionPolicy == api.DeletionRetain && b.Status.Phase == api.PhaseCompleted {
 		what = " and leaves its snapshots and its record, since its deletionPolicy is Retain"
 		goes = fmt.Sprintf("is being deleted; its snapshots and its record stay (deletionPolicy Retain). Delete those with: kubectl cht delete backup %s -n %s --uid %s", b.Name, b.Namespace, b.UID)

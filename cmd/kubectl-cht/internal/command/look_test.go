@@ -195,6 +195,23 @@ func TestDelete(t *testing.T) {
 	w.mustRun(t, exit.Refused, []string{"backup medic/nightly does not exist, and no record of it is kept"}, "delete", "backup", "nightly", "--yes")
 }
 
+func TestDeleteLocked(t *testing.T) {
+	b := backupIn(api.PhaseCompleted, "u-1")
+	w := newWorld(t, interceptor.Funcs{}, b)
+	if err := w.Get(t.Context(), client.ObjectKeyFromObject(b), b); err != nil {
+		t.Fatal(err)
+	}
+	b.Status.LockedUntil = &metav1.Time{Time: w.env.Now().Add(time.Hour)}
+	if err := w.Status().Update(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	w.mustRun(t, exit.Good, nil, "delete", "backup", "nightly", "--yes")
+	end := b.Status.LockedUntil.UTC().Format("2006-01-02 15:04:05 UTC")
+	if got := w.out.String(); !strings.Contains(got, "waits until "+end) || !strings.Contains(got, "locked") {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestKubeconfigIsWrong(t *testing.T) {
 	w := newWorld(t, interceptor.Funcs{})
 	w.env.Connect = func() (client.WithWatch, error) { return nil, errors.New(`context "nope" does not exist`) }

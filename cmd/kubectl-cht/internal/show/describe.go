@@ -104,6 +104,9 @@ func whenDeleted(b *api.Backup) string {
 	if b.Spec.DeletionPolicy == api.DeletionRetain {
 		return "its snapshots and its record stay (Retain)"
 	}
+	if until := b.Status.LockedUntil; until != nil {
+		return "its snapshots, its copies and its record go (Delete), not before their locks end: " + moment(until.Time)
+	}
 	return "its snapshots and its record go (Delete)"
 }
 

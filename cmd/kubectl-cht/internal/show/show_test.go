@@ -87,6 +87,35 @@ Volumes
 Restore it beside its source: kubectl cht restore --from medic/nightly --to NAMESPACE`)
 }
 
+func TestSummaryOfCopies(t *testing.T) {
+	b := completed()
+	b.Spec.EBS = &api.EBSPolicy{Copies: []api.EBSCopy{{Name: "dr"}, {Name: "safe"}}}
+	b.Status.LockedUntil = &metav1.Time{Time: start.Add(72 * time.Hour)}
+	b.Status.Copies = []api.CopyStatus{{Name: "dr", Region: "eu-west-1", Account: "111122223333", Complete: true, Volumes: []api.CopiedVolume{{Node: "couchdb-10", Handle: "snap-10", Ready: true}, {Node: "couchdb-2", Handle: "snap-2", Ready: true}}},
+		{Name: "safe", Region: "eu-west-2", Message: "it waits\nfor its turn", Volumes: []api.CopiedVolume{{Node: "couchdb-2", Handle: "snap-3", Progress: "40%"}, {Node: "couchdb-10"}}}}
+	got := strings.Join(Summary(b, false), "\n")
+	for _, want := range []string{"\nLocked until:  2026-03-04 01:00:00 UTC\n", `
+Copies
+  COPY  REGION     ACCOUNT       STATE         SNAPSHOTS
+  dr    eu-west-1  111122223333  complete      snap-2, snap-10
+  safe  eu-west-2  -             0 of 2 (40%)  snap-3
+  safe: it waits for its turn
+`} {
+		if !strings.Contains(got, want) {
+			t.Errorf("lacks %q:\n%s", want, got)
+		}
+	}
+	if got := whenDeleted(b); !strings.Contains(got, "2026-03-04 01:00:00 UTC") {
+		t.Errorf("when deleted: %s", got)
+	}
+	if held, copies := heldCell(b, start), copiesCell(b); held != "locked until 2026-03-04" || copies != "1/2" {
+		t.Errorf("%q, %q", held, copies)
+	}
+	if held := heldCell(b, start.Add(100*time.Hour)); held != none {
+		t.Errorf("%q", held)
+	}
+}
+
 func TestSummaryOfFailedBackupHasNoEmptySections(t *testing.T) {
 	b := &api.Backup{ObjectMeta: metav1.ObjectMeta{Namespace: "medic", Name: "n"},
 		Status: api.BackupStatus{Phase: api.PhaseFailed, Conditions: ready(metav1.ConditionFalse, api.ReasonNoInstance, "no CHT here")}}

@@ -69,6 +69,9 @@ func backupBody(b *api.Backup) []string {
 		fact("Attempts:", fmt.Sprintf("%d of %d", b.Status.Attempt, b.Spec.Attempts))
 	}
 	fact("Verified:", verifiedText(b))
+	if until := b.Status.LockedUntil; until != nil {
+		fact("Locked until:", moment(until.Time))
+	}
 	lines := section("", columns("", facts))
 	lines = append(lines, section("Timeline", Timeline(b.Status.Timeline))...)
 	if len(b.Status.Volumes) > 0 {
@@ -78,7 +81,42 @@ func backupBody(b *api.Backup) []string {
 		}
 		lines = append(lines, section("Volumes", columns("  ", rows))...)
 	}
-	return lines
+	return append(lines, section("Copies", copyLines(b))...)
+}
+
+// copyLines tells of the copies elsewhere.
+func copyLines(b *api.Backup) []string {
+	if len(b.Status.Copies) == 0 {
+		return nil
+	}
+	rows := [][]string{{"COPY", "REGION", "ACCOUNT", "STATE", "SNAPSHOTS"}}
+	var notes []string
+	for _, c := range b.Status.Copies {
+		var handles, progress []string
+		ready := 0
+		for _, v := range byNode(c.Volumes, func(v api.CopiedVolume) string { return v.Node }) {
+			if v.Handle != "" {
+				handles = append(handles, v.Handle)
+			}
+			if v.Ready {
+				ready++
+			} else if v.Progress != "" {
+				progress = append(progress, v.Progress)
+			}
+		}
+		state := fmt.Sprintf("%d of %d", ready, len(c.Volumes))
+		if len(progress) > 0 {
+			state += " (" + strings.Join(progress, ", ") + ")"
+		}
+		if c.Complete {
+			state = "complete"
+		}
+		rows = append(rows, []string{c.Name, c.Region, orNone(c.Account), state, orNone(strings.Join(handles, ", "))})
+		if c.Message != "" && !c.Complete {
+			notes = append(notes, "  "+c.Name+": "+oneLine(c.Message))
+		}
+	}
+	return append(columns("  ", rows), notes...)
 }
 
 // Timeline gives each moment of a cut with its offset from the first.

@@ -49,7 +49,7 @@ func Table(l Listing, now time.Time) *metav1.Table {
 	for _, name := range []string{"Namespace", "Kind", "Name", "Phase", "Consistency", "Stall", "Cut", "Size", "Verified"} {
 		t.ColumnDefinitions = append(t.ColumnDefinitions, metav1.TableColumnDefinition{Name: name, Type: "string"})
 	}
-	for _, name := range []string{"Nodes", "Quiesce", "From", "Allowed", "Expires", "Held", "Age", "UID"} {
+	for _, name := range []string{"Nodes", "Quiesce", "From", "Allowed", "Expires", "Held", "Copies", "Age", "UID"} {
 		t.ColumnDefinitions = append(t.ColumnDefinitions, metav1.TableColumnDefinition{Name: name, Type: "string", Priority: 1})
 	}
 	type sorted struct {
@@ -95,7 +95,7 @@ func backupRow(b *api.Backup, now time.Time) []any {
 	}
 	return []any{b.Namespace, kind, b.Name, phaseCell(Of(b), b.DeletionTimestamp), orNone(string(b.Status.Consistency)), stall,
 		micro(b.Status.CutTime, now), total(b.Status.Volumes), verifiedCell(b, now),
-		fmt.Sprint(b.Status.Nodes), orNone(string(b.Status.QuiesceMode)), importedFrom(b), orNone(strings.Join(b.Spec.AllowedNamespaces, ",")), none, heldCell(b), age(b.CreationTimestamp.Time, now), string(b.UID)}
+		fmt.Sprint(b.Status.Nodes), orNone(string(b.Status.QuiesceMode)), importedFrom(b), orNone(strings.Join(b.Spec.AllowedNamespaces, ",")), none, heldCell(b, now), copiesCell(b), age(b.CreationTimestamp.Time, now), string(b.UID)}
 }
 
 // importedFrom tells what a Backup shows that is of another cluster.
@@ -109,7 +109,7 @@ func importedFrom(b *api.Backup) string {
 
 func recordRow(h catalog.Head, cut, now time.Time) []any {
 	return []any{orNone(h.Namespace), "backup", orNone(h.Name), "record only", none, none, age(cut, now), none, none,
-		none, none, none, orNone(strings.Join(h.AllowedNamespaces, ",")), none, orNone(clip(oneLine(h.Hold), widestHold)), age(cut, now), string(h.UID)}
+		none, none, none, orNone(strings.Join(h.AllowedNamespaces, ",")), none, orNone(clip(oneLine(h.Hold), widestHold)), none, age(cut, now), string(h.UID)}
 }
 
 func restoreRow(r *api.Restore, now time.Time) []any {
@@ -118,13 +118,13 @@ func restoreRow(r *api.Restore, now time.Time) []any {
 		kind = "drill"
 	}
 	return []any{r.Namespace, kind, r.Name, phaseCell(Of(r), r.DeletionTimestamp), none, none, micro(r.Status.CutTime, now), none, none,
-		fmt.Sprint(len(r.Status.Volumes)), none, r.Spec.Source.Namespace + "/" + r.Spec.Source.Name, none, expires(r, now), none, age(r.CreationTimestamp.Time, now), string(r.UID)}
+		fmt.Sprint(len(r.Status.Volumes)), none, r.Spec.Source.Namespace + "/" + r.Spec.Source.Name, none, expires(r, now), none, none, age(r.CreationTimestamp.Time, now), string(r.UID)}
 }
 
 // scheduleRow: the cut is that of its last good backup.
 func scheduleRow(s *api.BackupSchedule, now time.Time) []any {
 	return []any{s.Namespace, "schedule", s.Name, scheduleState(s), none, none, lastOf(s.Status.LastSuccessfulTime, now), none, none,
-		none, none, none, none, none, none, age(s.CreationTimestamp.Time, now), string(s.UID)}
+		none, none, none, none, none, none, none, age(s.CreationTimestamp.Time, now), string(s.UID)}
 }
 
 func phaseCell(s State, deleted *metav1.Time) string {
@@ -143,12 +143,31 @@ func phaseCell(s State, deleted *metav1.Time) string {
 // widestHold is what a table shows of the reason of a hold.
 const widestHold = 40
 
-func heldCell(b *api.Backup) string {
+// heldCell tells what keeps a backup: somebody's hold, or a lock of the storage.
+func heldCell(b *api.Backup, now time.Time) string {
 	why, held := b.Annotations[api.HoldAnnotation]
+	why = clip(oneLine(why), widestHold)
 	if held && strings.TrimSpace(why) == "" {
-		return "yes"
+		why = "yes"
 	}
-	return orNone(clip(oneLine(why), widestHold))
+	if until := b.Status.LockedUntil; until != nil && until.After(now) {
+		why = strings.TrimPrefix(why+"; locked until "+until.UTC().Format(time.DateOnly), "; ")
+	}
+	return orNone(why)
+}
+
+// copiesCell tells how many copies are complete.
+func copiesCell(b *api.Backup) string {
+	if b.Spec.EBS == nil || len(b.Spec.EBS.Copies) == 0 {
+		return none
+	}
+	done := 0
+	for _, c := range b.Status.Copies {
+		if c.Complete {
+			done++
+		}
+	}
+	return fmt.Sprintf("%d/%d", done, len(b.Spec.EBS.Copies))
 }
 
 // total is what a restore needs at least; unknown when one volume's size is.
