@@ -82,6 +82,8 @@ func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Dura
 	part := r.discard
 	if retains(b, &namespace) {
 		part = r.retain
+	} else if left, again, err := r.release(ctx, b); err != nil || left > 0 {
+		return again, err
 	}
 	if left, err := part(ctx, b); err != nil {
 		status.Event(r.Events, b, corev1.EventTypeWarning, api.ReasonSnapshotFailed, "The backup cannot be deleted yet: "+err.Error())
@@ -94,6 +96,9 @@ func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Dura
 	controllerutil.RemoveFinalizer(b, api.Finalizer)
 	if err := r.Client.Patch(ctx, b, client.MergeFrom(base)); client.IgnoreNotFound(err) != nil {
 		return 0, fmt.Errorf("remove finalizer of backup %s/%s: %w", b.Namespace, b.Name, err)
+	}
+	for _, m := range r.mindful() {
+		m.Forget(ctx, b)
 	}
 	return 0, nil
 }
