@@ -102,7 +102,7 @@ func TestACutFromItsFirstLookToItsTags(t *testing.T) {
 // next cut is a new one.
 func TestOneVolumeIsThrottled(t *testing.T) {
 	for word, least := range map[string]time.Duration{"RequestLimitExceeded": 30 * time.Second, "Client.RequestLimitExceeded": 30 * time.Second,
-		"ConcurrentSnapshotLimitExceeded": time.Minute, "SnapshotCreationPerVolumeRateExceeded": 15 * time.Second} {
+		"ConcurrentSnapshotLimitExceeded": time.Minute, "PendingSnapshotLimitExceeded": time.Minute, "SnapshotCreationPerVolumeRateExceeded": 15 * time.Second} {
 		t.Run(word, func(t *testing.T) {
 			w := newWorld(t, 3, func(o *fake.Options) { o.Timing.Visible = fake.Exactly(3 * time.Second) })
 			b := backup(1)
