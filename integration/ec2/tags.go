@@ -65,7 +65,7 @@ func (q *request) specified(kind string) (tags []Tag, err error) {
 		if q.get(p+"ResourceType") != kind {
 			return fail("InvalidParameterValue", "'%s' is not a valid taggable resource type for this operation.", q.get(p+"ResourceType"))
 		}
-		if _, any := q.form[p+"Tag.1.Key"]; !any {
+		if _, some := q.form[p+"Tag.1.Key"]; !some {
 			return fail("InvalidParameterValue", "Tag specification must have at least one tag")
 		}
 		return q.each(p+"Tag", "Key", func(p string) error {

@@ -110,7 +110,7 @@ func (r *rig) cut(ctx context.Context, delays []time.Duration, ours bool) (one, 
 		return o, err
 	}
 	defer quiesce.CloseAll(streams)
-	make, done, err := r.prepare(ctx, nodes, ours)
+	cut, done, err := r.prepare(ctx, nodes, ours)
 	if err != nil {
 		return o, err
 	}
@@ -118,7 +118,7 @@ func (r *rig) cut(ctx context.Context, delays []time.Duration, ours bool) (one, 
 	for i, d := range delays {
 		r.cloud.AddFault(fake.Fault{Action: "CreateSnapshot", With: nodes[i].Claim.EBS.VolumeID, Delay: fake.Exactly(d)})
 	}
-	times, err := quiesce.Stall(ctx, streams, maxStall, make)
+	times, err := quiesce.Stall(ctx, streams, maxStall, cut)
 	o.stall = times.Released.Sub(times.Start)
 	return o, err
 }

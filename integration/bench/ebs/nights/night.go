@@ -22,8 +22,7 @@ type result struct {
 	took     time.Duration // since it was due
 	throttled,
 	failed int // attempts that were
-	kept bool
-	err  error
+	err error
 }
 
 // play has all backups of a night due at once, and waits for the last one.

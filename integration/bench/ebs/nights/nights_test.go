@@ -31,12 +31,29 @@ func TestNights(t *testing.T) {
 	if *whole {
 		o, out = of, io.Writer(os.Stdout)
 	}
+	run(t, o, out)
+}
+
+// More backups at once than EC2 lets be pending: the cuts that are refused are taken
+// later, and none is lost.
+func TestMoreThanMayBePending(t *testing.T) {
+	o := Default()
+	o.Instances, o.Nights, o.Keep, o.Others, o.Lose, o.Driver = 50, 1, 1, 0, 0, 50
+	if throttled := run(t, o, io.Discard); throttled == 0 {
+		t.Fatal("nothing was throttled, so nothing was absorbed")
+	}
+}
+
+// run plays, as nothing of this machine's is.
+func run(t *testing.T, o Options, out io.Writer) (throttled int) {
 	for name, value := range map[string]string{"AWS_CA_BUNDLE": "", "AWS_PROFILE": "", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_ENDPOINT_URL": "", "AWS_ENDPOINT_URL_EC2": ""} {
-		t.Setenv(name, value) // what is played is none of this machine's
+		t.Setenv(name, value)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		if err := Run(t.Context(), o, out); err != nil {
+		var err error
+		if throttled, err = Run(t.Context(), o, out); err != nil {
 			t.Fatal(err)
 		}
 	})
+	return throttled
 }

@@ -16,11 +16,11 @@ import (
 )
 
 // Run plays nights and prints what each took. It fails if a backup is missing, late or
-// not whole, or if what expired is still there.
-func Run(ctx context.Context, o Options, out io.Writer) error {
+// not whole, or if what expired is still there. It tells how many cuts were throttled.
+func Run(ctx context.Context, o Options, out io.Writer) (throttled int, err error) {
 	w, err := newWorld(ctx, o)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	page.Line(out, "instances", "%d of %d volumes, %d nights, %d backups kept of each", o.Instances, perInstance, o.Nights, max(1, o.Keep))
 	page.Line(out, "account", "%d snapshots before the first night", len(w.cloud.Snapshots("", "")))
@@ -34,18 +34,19 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 	row("night", "good", "last after", "median after", "throttled", "failed", "calls/backup", "refused", "CPU ms/call", "snapshots")
 	var errs []error
 	for night := range o.Nights {
-		began, due := real(), time.Now()
+		began, due := busy(), time.Now()
 		results := w.play(ctx, night)
 		calls, refused := w.calls()
-		took := real() - began
+		took := busy() - began
 		w.cloud.ForgetCalls()
 		s := sum(results)
 		row(fmt.Sprint(night+1), fmt.Sprintf("%d/%d", s.good, len(results)), s.last.Round(time.Second).String(), s.median.Round(time.Second).String(), fmt.Sprint(s.throttled), fmt.Sprint(s.failed),
 			fmt.Sprintf("%.1f", float64(calls)/float64(len(results))), fmt.Sprint(refused), fmt.Sprintf("%.3f", took.Seconds()*1000/float64(calls)), fmt.Sprint(len(w.cloud.Snapshots("", ""))))
+		throttled += s.throttled
 		errs = append(errs, w.judge(night, results, s))
 		time.Sleep(24*time.Hour - time.Since(due)%(24*time.Hour))
 	}
-	return errors.Join(errs...)
+	return throttled, errors.Join(errs...)
 }
 
 func anySlice(cells []string) (all []any) {
@@ -55,8 +56,8 @@ func anySlice(cells []string) (all []any) {
 	return all
 }
 
-// real is this process's time on the processors, which is not played.
-func real() time.Duration {
+// busy is this process's time on the processors, which is not played.
+func busy() time.Duration {
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &t); err != nil {
 		panic(err) // Linux has it
