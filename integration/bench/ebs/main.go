@@ -41,7 +41,7 @@ func bench(ctx context.Context, o options, args []string, out, say io.Writer) er
 
 // play runs the nights. Time is played by testing/synctest, which only a test can use.
 func play(ctx context.Context, o nights.Options, out, say io.Writer) error {
-	c := exec.CommandContext(ctx, "go", append([]string{"test", "-count=1", "-timeout=0", "-run=^TestNights$", "./integration/bench/ebs/nights", "-args", "-whole"}, o.Flags()...)...)
+	c := exec.CommandContext(ctx, "go", append([]string{"test", "-v", "-count=1", "-timeout=0", "-run=^TestNights$", "./integration/bench/ebs/nights", "-args", "-whole"}, o.Flags()...)...)
 	c.Stdout, c.Stderr = out, say
 	if err := c.Run(); err != nil {
 		return fmt.Errorf("play the nights: %w", err)
