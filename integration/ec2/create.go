@@ -3,6 +3,7 @@ package ec2
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -126,7 +127,7 @@ func (c *Cloud) reserve(q *request, which func() ([]*volume, error), tags []Tag)
 		s := &snapshot{
 			Snapshot: Snapshot{
 				ID: c.id("snap"), Account: q.who.account, Region: q.region.name, VolumeID: v.ID, SizeGiB: v.SizeGiB,
-				Description: q.get("Description"), Encrypted: v.Encrypted, KMSKeyID: v.KMSKeyID, Started: now,
+				Description: strings.Clone(q.get("Description")), Encrypted: v.Encrypted, KMSKeyID: v.KMSKeyID, Started: now,
 			},
 			seq: c.next(), tags: slices.Clone(tags), visible: now.Add(c.timing.Visible.pick(c.rand)),
 			done: now.Add(c.timing.Snapshot.pick(c.rand)), ends: q.ends, why: "An internal error has occurred",

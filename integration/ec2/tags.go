@@ -65,14 +65,15 @@ func (q *request) specified(kind string) (tags []Tag, err error) {
 		if q.get(p+"ResourceType") != kind {
 			return fail("InvalidParameterValue", "'%s' is not a valid taggable resource type for this operation.", q.get(p+"ResourceType"))
 		}
-		if _, any := q.form[p+"Tag.1.Key"]; !any {
+		if _, some := q.form[p+"Tag.1.Key"]; !some {
 			return fail("InvalidParameterValue", "Tag specification must have at least one tag")
 		}
 		return q.each(p+"Tag", "Key", func(p string) error {
 			if _, twice := tagValue(tags, q.get(p+"Key")); twice {
 				return fail("InvalidParameterValue", "Duplicate tag key '%s' specified.", q.get(p+"Key"))
 			}
-			tags = append(tags, Tag{q.get(p + "Key"), q.get(p + "Value")})
+			// Cloned: they are parts of the request's body, which need not live as long.
+			tags = append(tags, Tag{strings.Clone(q.get(p + "Key")), strings.Clone(q.get(p + "Value"))})
 			return nil
 		})
 	})
@@ -109,7 +110,10 @@ func (c *Cloud) tagged(q *request, id string) ([]Tag, func([]Tag), error) {
 // createTags and deleteTags look at all ids before they change one.
 func (c *Cloud) createTags(q *request, a *answer) error {
 	var more []Tag
-	_ = q.each("Tag", "Key", func(p string) error { more = append(more, Tag{q.get(p + "Key"), q.get(p + "Value")}); return nil })
+	_ = q.each("Tag", "Key", func(p string) error {
+		more = append(more, Tag{strings.Clone(q.get(p + "Key")), strings.Clone(q.get(p + "Value"))})
+		return nil
+	})
 	if len(more) == 0 {
 		return fail("MissingParameter", "The request must contain the parameter Tag")
 	}

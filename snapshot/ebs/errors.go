@@ -30,7 +30,8 @@ var throttles = map[string]time.Duration{
 	"RequestThrottled": afterRequests, "RequestThrottledException": afterRequests, "TooManyRequestsException": afterRequests,
 	"EC2ThrottledException": afterRequests, "BandwidthLimitExceeded": afterRequests, "SlowDown": afterRequests,
 	"SnapshotCreationPerVolumeRateExceeded": perVolume + 5*time.Second,
-	"ConcurrentSnapshotLimitExceeded":       afterPending,
+	"ConcurrentSnapshotLimitExceeded":       afterPending, // of one volume
+	"PendingSnapshotLimitExceeded":          afterPending, // of the account
 }
 
 // refusals are the errors by which EC2 says that it will not, whoever asks again.

@@ -132,6 +132,26 @@ func (e Execer) open(ctx context.Context, t Target) (*Stream, error) {
 	}, nil
 }
 
+// Talk makes a stream of a conversation that is no exec: for benchmarks of what lies
+// around a hold, whose nodes hold nothing. The node has to say that it is ready.
+func Talk(ctx context.Context, node string, input io.WriteCloser, output io.ReadCloser) (*Stream, error) {
+	s := &Stream{
+		node:     node,
+		messages: decode(output),
+		send: func(command string) error {
+			_, err := fmt.Fprintln(input, command)
+			return err
+		},
+		ended: func() error { return nil },
+		close: sync.OnceFunc(func() { _ = input.Close(); _ = output.Close() }),
+	}
+	if _, err := s.next(ctx, protocol.Ready); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
 // decode turns lines into messages until the input ends. What is not a message
 // (a shell's complaint, say) is passed over.
 func decode(r io.Reader) <-chan protocol.Message {
