@@ -138,6 +138,19 @@ func TestOneVolumeIsThrottled(t *testing.T) {
 	}
 }
 
+// While one call hangs, another is refused: writes do not wait for the first.
+func TestARefusalEndsTheCutAtOnce(t *testing.T) {
+	w := newWorld(t, 2)
+	b := backup(1)
+	p := w.ready(b)
+	w.AddFault(fake.Fault{Action: "CreateSnapshot", With: w.nodes[0].Claim.EBS.VolumeID, Hang: true})
+	w.AddFault(fake.Fault{Action: "CreateSnapshot", With: w.nodes[1].Claim.EBS.VolumeID, Error: &fake.Failure{Code: "RequestLimitExceeded", Status: 503}})
+	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, reason.Refuse(api.ReasonStallExceeded, "not done within maxStall"))
+	defer cancel()
+	_, err := p.Make(ctx)
+	wantReason(t, err, api.ReasonThrottled)
+}
+
 // The call was done, the answer did not come. What it made comes to light late.
 func TestALostAnswerLeavesNothing(t *testing.T) {
 	w := newWorld(t, 2, func(o *fake.Options) { o.Timing.Visible = fake.Exactly(8 * time.Second) })
