@@ -28,9 +28,9 @@ func (f *fakeCatalog) Wants(b *api.Backup) bool {
 	return !meta.IsStatusConditionTrue(b.Status.Conditions, api.ConditionCataloged)
 }
 
-func (f *fakeCatalog) Keep(_ context.Context, b *api.Backup) time.Duration {
+func (f *fakeCatalog) Tend(_ context.Context, b *api.Backup) (time.Duration, error) {
 	if !f.Wants(b) {
-		return 0
+		return 0, nil
 	}
 	if f.meanwhile != nil {
 		f.meanwhile()
@@ -38,30 +38,28 @@ func (f *fakeCatalog) Keep(_ context.Context, b *api.Backup) time.Duration {
 	c := metav1.Condition{Type: api.ConditionCataloged, Status: metav1.ConditionFalse, Reason: api.ReasonCatalogFailed}
 	if f.fails--; f.fails >= 0 {
 		meta.SetStatusCondition(&b.Status.Conditions, c)
-		return time.Minute
+		return time.Minute, nil
 	}
 	f.kept++
 	c.Status, c.Reason = metav1.ConditionTrue, api.ReasonDone
 	meta.SetStatusCondition(&b.Status.Conditions, c)
 	b.Status.Catalog = &api.CatalogStatus{URL: "mem://", Key: "k"}
-	return 0
+	return 0, nil
 }
 
-func (f *fakeCatalog) CopyComplete(context.Context, *api.Backup, api.CopyStatus) error { return nil }
-
-func (f *fakeCatalog) Remove(context.Context, *api.Backup) (time.Duration, error) {
+func (f *fakeCatalog) Release(context.Context, *api.Backup) (int, time.Duration, error) {
 	f.removed++
 	f.removedAfterDiscards = *f.discards > 0
 	if f.removeErr != nil {
-		return time.Minute, nil
+		return 1, time.Minute, nil
 	}
-	return 0, nil
+	return 0, 0, nil
 }
 
 func withCatalog(t *testing.T, fails int, objects ...client.Object) (*bench, *fakeCatalog) {
 	b := newBench(t, objects...)
 	f := &fakeCatalog{t: t, fails: fails, discards: &b.snaps.discards}
-	b.Catalog = f
+	b.Later = []Later{f}
 	return b, f
 }
 
@@ -169,7 +167,7 @@ func TestForgedImports(t *testing.T) {
 
 // What a controller that starts looks at, of many that have ended.
 func TestWhatIsLookedAtAgain(t *testing.T) {
-	r := &Reconciler{Catalog: &fakeCatalog{}}
+	r := &Reconciler{Later: []Later{&fakeCatalog{}}}
 	done := func(b *api.Backup) {
 		b.Status.Catalog = &api.CatalogStatus{URL: "mem://"}
 		meta.SetStatusCondition(&b.Status.Conditions, metav1.Condition{Type: api.ConditionCataloged, Status: metav1.ConditionTrue, Reason: api.ReasonDone})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -18,7 +19,9 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	ec2fake "github.com/medic/cht-backup/integration/ec2"
+	"github.com/medic/cht-backup/snapshot/ebs/account"
 	"github.com/medic/cht-backup/snapshot/ebs/after"
+	"github.com/medic/cht-backup/snapshot/ebs/rate"
 )
 
 const (
@@ -45,6 +48,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	t.Setenv("AWS_CA_BUNDLE", "") // the stand-in is called in process
 	scheme := runtime.NewScheme()
 	if err := api.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
@@ -64,11 +68,15 @@ func newWorld(t *testing.T) *world {
 // restart is a controller that starts anew, and knows nothing but what is written down.
 func (w *world) restart() {
 	w.woken = map[types.NamespacedName]bool{}
-	clients := &after.Clients{Load: func(context.Context) (aws.Config, error) {
-		return aws.Config{Region: home, HTTPClient: w.cloud.HTTPClient(), Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: ec2fake.AccessKey(ec2fake.DefaultAccount), SecretAccessKey: "s"}, nil
-		}), RetryMaxAttempts: 1, Retryer: func() aws.Retryer { return aws.NopRetryer{} }}, nil
-	}}
+	credentials := aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		return aws.Credentials{AccessKeyID: ec2fake.AccessKey(ec2fake.DefaultAccount), SecretAccessKey: "s"}, nil
+	})
+	as := func(more ...func(*config.LoadOptions) error) *account.Account {
+		load := append([]func(*config.LoadOptions) error{config.WithRegion(home), config.WithCredentialsProvider(credentials), config.WithHTTPClient(w.cloud.HTTPClient()),
+			config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} })}, more...)
+		return account.New(account.Settings{Rates: &rate.Limits{Each: rate.Limit{PerSecond: 1e6, Burst: 1e6}}, Load: load})
+	}
+	clients := after.On(as(), as)
 	w.w = &after.Worker{EC2: clients.For, Kube: w.kube, Now: w.cloud.Now, Copies: w.limit}
 	w.w.WakeWith(func(k types.NamespacedName) { w.woken[k] = true })
 	var all api.BackupList

@@ -13,15 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
-)
-
-// Keys of the tags that copies are found by; the others are taken over from the
-// original as they are.
-const (
-	tagPrefix = "communityhealthtoolkit.org/"
-	tagUID    = tagPrefix + "backup-uid"
-	tagNode   = tagPrefix + "node"
-	tagCopy   = tagPrefix + "copy"
+	"github.com/medic/cht-backup/snapshot/ebs/tags"
 )
 
 // descriptionOf is a copy's description. Anybody who may tag can write our tags on a
@@ -43,8 +35,8 @@ func ours(b *api.Backup, copyName string, s types.Snapshot) (node string, ok boo
 	for _, tag := range s.Tags {
 		t[aws.ToString(tag.Key)] = aws.ToString(tag.Value)
 	}
-	node = t[tagNode]
-	return node, b.UID != "" && node != "" && t[tagUID] == string(b.UID) && t[tagCopy] == copyName && aws.ToString(s.Description) == descriptionOf(b, copyName, node)
+	node = t[tags.Node]
+	return node, b.UID != "" && node != "" && t[tags.BackupUID] == string(b.UID) && t[tags.Copy] == copyName && aws.ToString(s.Description) == descriptionOf(b, copyName, node)
 }
 
 // copiesThere finds a backup's copies of one name by their tags, the oldest first.
@@ -55,7 +47,7 @@ func (w *Worker) copiesThere(ctx context.Context, p Place, c api.EBSCopy, b *api
 		return nil, err
 	}
 	in := &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}, MaxResults: aws.Int32(1000), Filters: []types.Filter{
-		{Name: aws.String("tag:" + tagUID), Values: []string{string(b.UID)}}, {Name: aws.String("tag:" + tagCopy), Values: []string{c.Name}}}}
+		{Name: aws.String("tag:" + tags.BackupUID), Values: []string{string(b.UID)}}, {Name: aws.String("tag:" + tags.Copy), Values: []string{c.Name}}}}
 	var found []ownCopy
 	for {
 		out, err := client.DescribeSnapshots(ctx, in)
@@ -108,11 +100,11 @@ func copyTags(b *api.Backup, copyName, node string, original []types.Tag) []type
 		}
 	}
 	maps.Copy(t, b.Spec.EBS.Tags)
-	maps.Copy(t, map[string]string{tagUID: string(b.UID), tagNode: node, tagCopy: copyName,
-		tagPrefix + "backup": b.Name, tagPrefix + "namespace": b.Namespace, tagPrefix + "set-size": strconv.Itoa(int(b.Status.Nodes)), tagPrefix + "complete": "true"})
-	var tags []types.Tag
+	maps.Copy(t, map[string]string{tags.BackupUID: string(b.UID), tags.Backup: b.Name, tags.Namespace: b.Namespace, tags.SetSize: strconv.Itoa(int(b.Status.Nodes)),
+		tags.Node: node, tags.Copy: copyName, tags.Complete: "true"})
+	var all []types.Tag
 	for _, key := range slices.Sorted(maps.Keys(t)) {
-		tags = append(tags, types.Tag{Key: aws.String(key), Value: aws.String(t[key])})
+		all = append(all, types.Tag{Key: aws.String(key), Value: aws.String(t[key])})
 	}
-	return tags
+	return all
 }

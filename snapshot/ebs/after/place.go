@@ -2,7 +2,6 @@ package after
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -10,6 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/medic/cht-backup/snapshot/ebs/account"
 )
 
 // Place is where snapshots lie: a Region, as seen by the controller's own account or,
@@ -38,53 +39,55 @@ type EC2 interface {
 	DescribeSnapshotTierStatus(context.Context, *ec2.DescribeSnapshotTierStatusInput, ...func(*ec2.Options)) (*ec2.DescribeSnapshotTierStatusOutput, error)
 }
 
-// Clients makes one client for each place, from the SDK's own chain of credentials,
-// which is read when the first is asked for: a cluster outside of AWS never needs it.
+// Clients gives the client of each place: of the controller's own account, and of the
+// accounts whose roles it takes.
 type Clients struct {
-	// Load reads the configuration; nil for the SDK's default.
-	Load func(context.Context) (aws.Config, error)
+	home *account.Account
+	as   func(...func(*config.LoadOptions) error) *account.Account
 
-	mutex   sync.Mutex
-	base    *aws.Config
-	clients map[Place]*ec2.Client
+	mutex sync.Mutex
+	roles map[string]*account.Account
+}
+
+// On makes Clients of the controller's own account, and of what makes another account
+// like it.
+func On(home *account.Account, as func(...func(*config.LoadOptions) error) *account.Account) *Clients {
+	return &Clients{home: home, as: as, roles: map[string]*account.Account{}}
 }
 
 // sessionName is how the controller appears in another account's trail.
 const sessionName = "cht-backup"
 
-// For gives the client of a place.
+// For gives the client of a place. It asks AWS for nothing yet.
 func (c *Clients) For(ctx context.Context, p Place) (EC2, error) {
+	a, err := c.account(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	return a.EC2(ctx, p.Region)
+}
+
+func (c *Clients) account(ctx context.Context, p Place) (*account.Account, error) {
+	if p.Role == "" {
+		return c.home, nil
+	}
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	if client := c.clients[p]; client != nil {
-		return client, nil
+	if a := c.roles[p.Role]; a != nil {
+		return a, nil
 	}
-	if c.base == nil {
-		load := c.Load
-		if load == nil {
-			load = func(ctx context.Context) (aws.Config, error) { return config.LoadDefaultConfig(ctx) }
-		}
-		base, err := load(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("read the AWS configuration: %w", err)
-		}
-		c.base = &base
+	settings, err := c.home.Config(ctx)
+	if err != nil {
+		return nil, err
 	}
-	settings := c.base.Copy()
-	settings.Region = p.Region
-	if p.Role != "" {
-		settings.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(settings), p.Role, func(o *stscreds.AssumeRoleOptions) {
-			o.RoleSessionName = sessionName
-		}))
+	if settings.Region == "" {
+		settings.Region = p.Region
 	}
-	if c.clients == nil {
-		c.clients = map[Place]*ec2.Client{}
-	}
-	client := ec2.NewFromConfig(settings)
-	c.clients[p] = client
-	return client, nil
+	provider := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(settings), p.Role, func(o *stscreds.AssumeRoleOptions) { o.RoleSessionName = sessionName })
+	c.roles[p.Role] = c.as(config.WithCredentialsProvider(provider))
+	return c.roles[p.Role], nil
 }
 
 // once keeps the SDK from sending a call again whose answer was lost: CopySnapshot has
 // no token, so that the second would make a second copy.
-func once(o *ec2.Options) { o.Retryer = aws.NopRetryer{} }
+func once(o *ec2.Options) { o.Retryer, o.RetryMaxAttempts = aws.NopRetryer{}, 0 }

@@ -223,7 +223,7 @@ func sooner(a, b time.Duration) time.Duration {
 func (w *Worker) client(ctx context.Context, p Place, call, what string) (EC2, error) {
 	c, err := w.EC2(ctx, p)
 	if err != nil {
-		return nil, faultOf(err, p, call, what)
+		return nil, &fault{kind: passing, text: fmt.Sprintf("%s in %s: %s; see the controller's AWS settings (controller.env, its ServiceAccount's role), it needs ec2:%s", what, p, oneLine(err.Error()), call), err: err}
 	}
 	return c, nil
 }
