@@ -28,9 +28,9 @@ func (f *fakeCatalog) Wants(b *api.Backup) bool {
 	return !meta.IsStatusConditionTrue(b.Status.Conditions, api.ConditionCataloged)
 }
 
-func (f *fakeCatalog) Tend(_ context.Context, b *api.Backup) (time.Duration, error) {
+func (f *fakeCatalog) Keep(_ context.Context, b *api.Backup) time.Duration {
 	if !f.Wants(b) {
-		return 0, nil
+		return 0
 	}
 	if f.meanwhile != nil {
 		f.meanwhile()
@@ -38,28 +38,30 @@ func (f *fakeCatalog) Tend(_ context.Context, b *api.Backup) (time.Duration, err
 	c := metav1.Condition{Type: api.ConditionCataloged, Status: metav1.ConditionFalse, Reason: api.ReasonCatalogFailed}
 	if f.fails--; f.fails >= 0 {
 		meta.SetStatusCondition(&b.Status.Conditions, c)
-		return time.Minute, nil
+		return time.Minute
 	}
 	f.kept++
 	c.Status, c.Reason = metav1.ConditionTrue, api.ReasonDone
 	meta.SetStatusCondition(&b.Status.Conditions, c)
 	b.Status.Catalog = &api.CatalogStatus{URL: "mem://", Key: "k"}
-	return 0, nil
+	return 0
 }
 
-func (f *fakeCatalog) Release(context.Context, *api.Backup) (int, time.Duration, error) {
+func (f *fakeCatalog) CopyComplete(context.Context, *api.Backup, api.CopyStatus) error { return nil }
+
+func (f *fakeCatalog) Remove(context.Context, *api.Backup) (time.Duration, error) {
 	f.removed++
 	f.removedAfterDiscards = *f.discards > 0
 	if f.removeErr != nil {
-		return 1, time.Minute, nil
+		return time.Minute, nil
 	}
-	return 0, 0, nil
+	return 0, nil
 }
 
 func withCatalog(t *testing.T, fails int, objects ...client.Object) (*bench, *fakeCatalog) {
 	b := newBench(t, objects...)
 	f := &fakeCatalog{t: t, fails: fails, discards: &b.snaps.discards}
-	b.Later = []Later{f}
+	b.Catalog = f
 	return b, f
 }
 
@@ -167,7 +169,7 @@ func TestForgedImports(t *testing.T) {
 
 // What a controller that starts looks at, of many that have ended.
 func TestWhatIsLookedAtAgain(t *testing.T) {
-	r := &Reconciler{Later: []Later{&fakeCatalog{}}}
+	r := &Reconciler{Catalog: &fakeCatalog{}}
 	done := func(b *api.Backup) {
 		b.Status.Catalog = &api.CatalogStatus{URL: "mem://"}
 		meta.SetStatusCondition(&b.Status.Conditions, metav1.Condition{Type: api.ConditionCataloged, Status: metav1.ConditionTrue, Reason: api.ReasonDone})

@@ -55,11 +55,8 @@ func (c config) setUpCatalog(mgr ctrl.Manager, direct client.Client, backups *sn
 		return mgr.Add(shown)
 	}
 	place := &offsite.Place{URL: c.CatalogURL, Now: time.Now}
-	keeper := &offsite.Keeper{Place: place, Records: backups.Records, Events: backups.Events, Now: time.Now,
+	backups.Catalog = &offsite.Keeper{Place: place, Records: backups.Records, Events: backups.Events, Now: time.Now,
 		Cluster: c.cluster(direct), Writer: bucket.Writer{Program: version, Recipients: c.CatalogRecipients}}
-	// First, so that of a deleted backup what points at the snapshots goes first.
-	backups.Later = append([]snapshot.Later{keeper}, backups.Later...)
-	backups.CopyNotes = keeper
 	if c.CatalogSyncInterval == 0 {
 		return nil
 	}

@@ -34,12 +34,8 @@ func (k *Keeper) Wants(b *api.Backup) bool {
 	return !meta.IsStatusConditionTrue(b.Status.Conditions, api.ConditionCataloged) || b.Status.Catalog == nil || b.Status.Catalog.URL != k.Place.shown()
 }
 
-// Tend writes the record of a completed backup into the catalog.
-func (k *Keeper) Tend(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
-	return k.keep(ctx, b), nil
-}
-
-func (k *Keeper) keep(ctx context.Context, b *api.Backup) (again time.Duration) {
+// Keep writes the record of a completed backup into the catalog.
+func (k *Keeper) Keep(ctx context.Context, b *api.Backup) (again time.Duration) {
 	if b.Status.Phase != api.PhaseCompleted || !k.Wants(b) {
 		return 0
 	}
@@ -126,6 +122,9 @@ func done(url string, m bucket.Manifest) string {
 
 func (k *Keeper) failed(b *api.Backup, err error) {
 	message := fmt.Sprintf("the backup is good, but its record is not in the catalog: %v", err)
+	if c := meta.FindStatusCondition(b.Status.Conditions, api.ConditionCataloged); c == nil || c.Status != metav1.ConditionFalse {
+		status.Event(k.Events, b, corev1.EventTypeWarning, api.ReasonCatalogFailed, message)
+	}
 	k.say(b, metav1.ConditionFalse, api.ReasonCatalogFailed, message)
 }
 
@@ -133,30 +132,23 @@ func (k *Keeper) say(b *api.Backup, is metav1.ConditionStatus, why, message stri
 	meta.SetStatusCondition(&b.Status.Conditions, metav1.Condition{Type: api.ConditionCataloged, Status: is, Reason: why, Message: status.Clip(message), ObservedGeneration: b.Generation})
 }
 
-// Release removes the record of a backup that is deleted with its snapshots. While
+// Remove removes the record of a backup that is deleted with its snapshots. While
 // the catalog cannot be reached, both stay: a record without snapshots would be a
 // promise that nobody can keep.
-func (k *Keeper) Release(ctx context.Context, b *api.Backup) (left int, again time.Duration, err error) {
-	if again = k.remove(ctx, b); again > 0 {
-		left = 1
-	}
-	return left, again, nil
-}
-
-func (k *Keeper) remove(ctx context.Context, b *api.Backup) (again time.Duration) {
+func (k *Keeper) Remove(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
 	if b.Status.CutTime == nil { // no record can have been written
-		return 0
+		return 0, nil
 	}
 	if c := b.Status.Catalog; c != nil && c.URL != k.Place.shown() {
 		k.leaveBehind(b, c.URL, c.Key, "that is no longer the catalog of this controller")
-		return 0
+		return 0, nil
 	}
 	place, wait, err := k.Place.enter(ctx)
 	if err != nil {
-		return k.hindered(b, wait, err)
+		return k.hindered(b, wait, err), nil
 	}
 	if place == nil {
-		return wait // why was said by who found out
+		return wait, nil // why was said by who found out
 	}
 	bounded, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
@@ -165,13 +157,13 @@ func (k *Keeper) remove(ctx context.Context, b *api.Backup) (again time.Duration
 	if denied(err) { // who may only add keeps his records from whoever takes the cluster
 		k.Place.leave(nil)
 		k.leaveBehind(b, place.URL(), head.Key(), err.Error())
-		return 0
+		return 0, nil
 	}
 	wait = k.Place.leave(err)
 	if err != nil {
-		return k.hindered(b, wait, err)
+		return k.hindered(b, wait, err), nil
 	}
-	return 0
+	return 0, nil
 }
 
 // hindered tells why a Backup is not gone yet.

@@ -22,7 +22,7 @@ func cataloged(b *api.Backup) metav1.Condition {
 func TestKeepAndRemove(t *testing.T) {
 	w := newWorld(t)
 	b := w.completed("cht", "nightly", "11111111-a")
-	if again := w.keeper.keep(t.Context(), b); again != 0 || cataloged(b).Status != metav1.ConditionTrue {
+	if again := w.keeper.Keep(t.Context(), b); again != 0 || cataloged(b).Status != metav1.ConditionTrue {
 		t.Fatalf("again in %s: %+v", again, cataloged(b))
 	}
 	heads := w.heads()
@@ -43,7 +43,7 @@ func TestKeepAndRemove(t *testing.T) {
 	if err := w.keeper.CopyComplete(t.Context(), b, c); err == nil {
 		t.Error("another copy took the place of one that is noted")
 	}
-	if left, again, err := w.keeper.Release(t.Context(), b); err != nil || left != 0 && again == 0 || again != 0 || len(w.heads()) != 0 {
+	if again, err := w.keeper.Remove(t.Context(), b); err != nil || again != 0 || len(w.heads()) != 0 {
 		t.Errorf("again in %s, %v; left %v", again, err, w.heads())
 	}
 }
@@ -59,12 +59,12 @@ func TestAway(t *testing.T) {
 	first, second := w.completed("cht", "one", "11111111-a"), w.completed("cht", "two", "22222222-b")
 	var waits []time.Duration
 	for range 4 {
-		again := w.keeper.keep(t.Context(), first)
+		again := w.keeper.Keep(t.Context(), first)
 		waits = append(waits, again)
 		if c := cataloged(first); c.Status != metav1.ConditionFalse || c.Reason != api.ReasonCatalogFailed || !strings.Contains(c.Message, "the backup is good") {
 			t.Errorf("condition %+v", c)
 		}
-		if again := w.keeper.keep(t.Context(), second); again <= 0 || cataloged(second).Type != "" {
+		if again := w.keeper.Keep(t.Context(), second); again <= 0 || cataloged(second).Type != "" {
 			t.Errorf("the second asked for itself: again in %s, %+v", again, cataloged(second))
 		}
 		w.now = w.now.Add(again)
@@ -72,7 +72,10 @@ func TestAway(t *testing.T) {
 	if waits[0] != shortestPause || waits[3] != 8*shortestPause {
 		t.Errorf("waits %v", waits)
 	}
-	if left, again, err := w.keeper.Release(t.Context(), first); err != nil || left != 0 && again == 0 || again == 0 {
+	if got := len(w.events.Events); got != 1 {
+		t.Errorf("%d events of one failure", got)
+	}
+	if again, err := w.keeper.Remove(t.Context(), first); err != nil || again == 0 {
 		t.Errorf("removed from a catalog that is away: %v", err)
 	}
 	if err := os.Remove(dir); err != nil {
@@ -80,7 +83,7 @@ func TestAway(t *testing.T) {
 	}
 	w.now = w.now.Add(longestPause)
 	for _, b := range []*api.Backup{first, second} {
-		if again := w.keeper.keep(t.Context(), b); again != 0 || cataloged(b).Status != metav1.ConditionTrue {
+		if again := w.keeper.Keep(t.Context(), b); again != 0 || cataloged(b).Status != metav1.ConditionTrue {
 			t.Errorf("once it is there: again in %s, %+v", again, cataloged(b))
 		}
 	}
@@ -97,11 +100,11 @@ func TestFewAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if again := w.keeper.keep(t.Context(), w.completed("cht", "b", "11111111-a")); again != busy {
+	if again := w.keeper.Keep(t.Context(), w.completed("cht", "b", "11111111-a")); again != busy {
 		t.Errorf("again in %s", again)
 	}
 	w.place.leave(nil)
-	if again := w.keeper.keep(t.Context(), w.completed("cht", "b", "11111111-a")); again != 0 {
+	if again := w.keeper.Keep(t.Context(), w.completed("cht", "b", "11111111-a")); again != 0 {
 		t.Errorf("with a place free: again in %s", again)
 	}
 }
@@ -110,18 +113,18 @@ func TestWhatCannotBeKept(t *testing.T) {
 	w := newWorld(t)
 	b := w.completed("cht", "b", "11111111-a")
 	b.Status.Record = "lost"
-	if again := w.keeper.keep(t.Context(), b); again != 0 || cataloged(b).Status != metav1.ConditionFalse {
+	if again := w.keeper.Keep(t.Context(), b); again != 0 || cataloged(b).Status != metav1.ConditionFalse {
 		t.Errorf("again in %s, %+v", again, cataloged(b))
 	}
 	b = w.completed("cht", "b", "11111111-a")
 	b.Status.Catalog = &api.CatalogStatus{URL: "s3://another", Key: "k"}
-	if left, again, err := w.keeper.Release(t.Context(), b); err != nil || left != 0 && again == 0 || again != 0 || !strings.Contains(strings.Join(drain(w), " "), "s3://another") {
+	if again, err := w.keeper.Remove(t.Context(), b); err != nil || again != 0 || !strings.Contains(strings.Join(drain(w), " "), "s3://another") {
 		t.Errorf("a record in another catalog: %s, %v", again, err)
 	}
 	for _, phase := range []api.Phase{"", api.PhaseFailed, api.PhaseFinishing} {
 		b := w.completed("cht", "b", "11111111-a")
 		b.Status.Phase = phase
-		if again := w.keeper.keep(t.Context(), b); again != 0 || cataloged(b).Type != "" {
+		if again := w.keeper.Keep(t.Context(), b); again != 0 || cataloged(b).Type != "" {
 			t.Errorf("phase %q was kept", phase)
 		}
 	}
