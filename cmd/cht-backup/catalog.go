@@ -28,7 +28,7 @@ func catalogFlags(flags *pflag.FlagSet) {
 	flags.Int("catalog-show-newest", 20, "how many records of each namespace are shown as Backups in the controller's namespace")
 }
 
-func (c catalogConfig) check() error {
+func (c catalogConfig) checkCatalog() error {
 	if c.CatalogURL == "" {
 		return nil
 	}

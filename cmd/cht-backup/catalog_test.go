@@ -47,7 +47,7 @@ func TestCatalogSettings(t *testing.T) {
 			if err := v.Unmarshal(&c); err != nil {
 				t.Fatal(err)
 			}
-			err := c.catalogConfig.check()
+			err := c.checkCatalog()
 			if tt.wrong != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.wrong) || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "QQQQ") {
 					t.Errorf("got %v", err)

@@ -90,7 +90,7 @@ func TestChartCatalog(t *testing.T) {
 				t.Errorf("settings %v, claim %q, mounts %q, notes\n%s", r.settings, claim, mount, r.notes)
 			}
 			// A volume for one node only, written to by one that is not root.
-			if onVolume := tt.mount != ""; onVolume != (r.deployment.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType) || onVolume != (spec.SecurityContext.FSGroup != nil) {
+			if onVolume := tt.mount != ""; onVolume != (r.deployment.Spec.Strategy.RollingUpdate != nil && r.deployment.Spec.Strategy.RollingUpdate.MaxSurge.IntValue() == 0) || onVolume != (spec.SecurityContext.FSGroup != nil) {
 				t.Errorf("strategy %v, security %+v", r.deployment.Spec.Strategy, spec.SecurityContext)
 			}
 			if c := spec.Containers[0].SecurityContext; !*c.ReadOnlyRootFilesystem || *c.AllowPrivilegeEscalation || !*spec.SecurityContext.RunAsNonRoot {

@@ -103,7 +103,7 @@ func controllerCommand() *cobra.Command {
 		if _, err := c.parallel(); err != nil {
 			return err
 		}
-		if err := c.catalogConfig.check(); err != nil {
+		if err := c.checkCatalog(); err != nil {
 			return err
 		}
 		if c.EBSCopies < 1 {

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	kjson "sigs.k8s.io/json"
 
@@ -48,7 +48,7 @@ func CheckObject(raw json.RawMessage, namespace string) (Identity, error) {
 	if err := checkText("its kind", o.APIVersion+" "+o.Kind, 256); err != nil {
 		return o, err
 	}
-	if errs := path.IsValidPathSegmentName(o.Metadata.Name); o.Metadata.Name == "" || len(o.Metadata.Name) > 253 || len(errs) > 0 || checkText("", o.Metadata.Name, 253) != nil {
+	if errs := content.IsPathSegmentName(o.Metadata.Name); o.Metadata.Name == "" || len(o.Metadata.Name) > 253 || len(errs) > 0 || checkText("", o.Metadata.Name, 253) != nil {
 		return o, fmt.Errorf("%s %q is no name", o.Kind, clip(o.Metadata.Name))
 	}
 	if ns := o.Metadata.Namespace; ns != "" && ns != namespace {

@@ -65,14 +65,14 @@ func Open(ctx context.Context, rawURL string) (*Bucket, error) {
 	return p.open(ctx, true)
 }
 
-func (p place) open(ctx context.Context, make bool) (*Bucket, error) {
+func (p place) open(ctx context.Context, create bool) (*Bucket, error) {
 	b := &Bucket{url: p.String()}
 	if p.scheme == "file" {
 		b.dir = "/" + p.path
-		if _, err := os.Stat(b.dir); !make && err != nil {
+		if _, err := os.Stat(b.dir); !create && err != nil {
 			return nil, fmt.Errorf("%s: %w", b.url, err)
 		}
-		blobs, err := fileblob.OpenBucket(b.dir, &fileblob.Options{CreateDir: make, NoTempDir: true, Metadata: fileblob.MetadataDontWrite, DirFileMode: 0o750})
+		blobs, err := fileblob.OpenBucket(b.dir, &fileblob.Options{CreateDir: create, NoTempDir: true, Metadata: fileblob.MetadataDontWrite, DirFileMode: 0o750})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", b.url, err)
 		}
