@@ -1,11 +1,15 @@
 package snapshot
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -17,8 +21,18 @@ import (
 	"github.com/medic/cht-backup/snapshot/reason"
 )
 
-// lostEvent is how soon the storage is asked how far it is when no event came.
-const lostEvent = 15 * time.Second
+const (
+	// lostEvent is how soon the storage is asked how far it is when no event came.
+	lostEvent = 15 * time.Second
+	// seldom is how often at least it is asked when it takes long.
+	seldom = 2 * time.Minute
+)
+
+// askAgain is when a storage is asked again that has had this long: one that needs
+// hours is not asked every few seconds for it.
+func askAgain(had time.Duration) time.Duration {
+	return min(max(lostEvent, had/10), seldom)
+}
 
 // attempt tries one cut, from finding the instance to the written record. The
 // phase is written down before each part, so that a controller that starts anew
@@ -63,15 +77,16 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup, instance *found
 	if err != nil {
 		return 0, err
 	}
-	if cut.Warm != nil {
-		if err := cut.Warm(ctx); err != nil {
-			return 0, err
-		}
-	}
 	noted := couch.beginFingerprint(ctx, b.Spec.Fingerprint, before.Counts, infos)
 	b.Status.Volumes = cut.Volumes // whoever cleans up after us must know where to look
 	if err := r.enter(ctx, b, api.PhaseCutting, fmt.Sprintf("attempt %d: quiesce %s, cutting %d volumes", b.Status.Attempt, h.mode, len(instance.Nodes))); err != nil {
 		return 0, err
+	}
+
+	if cut.Warm != nil {
+		if err := cut.Warm(ctx); err != nil {
+			return 0, err
+		}
 	}
 
 	// 4. Hold, cut, release.
@@ -179,6 +194,13 @@ func (r *Reconciler) record(ctx context.Context, b *api.Backup, instance *found,
 		}
 		record.Nodes = append(record.Nodes, node)
 	}
+	record.Images = imagesOf(instance.inventory.Pods)
+	release, err := cht.HelmRelease(ctx, r.Client, instance.inventory)
+	if err != nil { // it is told to people, no more
+		log.FromContext(ctx).Info("the record is without the Helm release", "error", err.Error())
+	} else if release != nil {
+		record.Release = &catalog.Release{Name: release.Name, Revision: release.Revision, Chart: release.Chart, Version: release.Version, AppVersion: release.AppVersion, Values: release.Values}
+	}
 	return record, nil
 }
 
@@ -221,6 +243,24 @@ func pointers(volumes []api.VolumeStatus) []*api.VolumeStatus {
 	return all
 }
 
+// imagesOf tells what the instance's pods run, each image of a component once.
+func imagesOf(pods []corev1.Pod) []catalog.Image {
+	var images []catalog.Image
+	for i := range pods {
+		p := &pods[i]
+		for _, c := range p.Status.ContainerStatuses {
+			image := catalog.Image{Component: p.Labels[cht.ServiceLabel], Container: c.Name, Image: c.Image, ID: c.ImageID}
+			if !slices.Contains(images, image) {
+				images = append(images, image)
+			}
+		}
+	}
+	slices.SortFunc(images, func(a, b catalog.Image) int {
+		return cmp.Or(strings.Compare(a.Component, b.Component), strings.Compare(a.Container, b.Container), strings.Compare(a.ID, b.ID))
+	})
+	return images
+}
+
 // finish waits until the storage is done and the fingerprint is taken, and
 // completes the backup.
 func (r *Reconciler) finish(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
@@ -234,14 +274,15 @@ func (r *Reconciler) finish(ctx context.Context, b *api.Backup) (again time.Dura
 		return time.Millisecond, err
 	}
 	if ready < len(b.Status.Volumes) {
-		left := b.Spec.ReadyTimeout.Duration - r.Now().Sub(b.Status.Timeline.Released.Time)
+		had := r.Now().Sub(b.Status.Timeline.Released.Time)
+		left := b.Spec.ReadyTimeout.Duration - had
 		if left <= 0 {
 			return 0, reason.Refuse(api.ReasonReadyTimeout, "%d of %d snapshots were ready after %s; raise spec.readyTimeout or see the storage", ready, len(b.Status.Volumes), b.Spec.ReadyTimeout.Duration)
 		}
 		if ready > 0 {
 			r.progress(b, fmt.Sprintf("%d of %d snapshots are ready", ready, len(b.Status.Volumes)))
 		}
-		return min(left, lostEvent), nil
+		return min(left, askAgain(had)), nil
 	}
 	now := metav1.NewMicroTime(r.Now())
 	if b.Status.Timeline.Ready == nil {

@@ -82,7 +82,7 @@ func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Dura
 	part := r.discard
 	if retains(b, &namespace) {
 		part = r.retain
-	} else if left, again, err := r.removeAftercare(ctx, b); err != nil || left > 0 {
+	} else if left, again, err := r.release(ctx, b); err != nil || left > 0 {
 		return again, err
 	}
 	if left, err := part(ctx, b); err != nil {
@@ -97,8 +97,8 @@ func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Dura
 	if err := r.Client.Patch(ctx, b, client.MergeFrom(base)); client.IgnoreNotFound(err) != nil {
 		return 0, fmt.Errorf("remove finalizer of backup %s/%s: %w", b.Namespace, b.Name, err)
 	}
-	if r.After != nil {
-		r.After.Forget(ctx, b)
+	for _, m := range r.mindful() {
+		m.Forget(ctx, b)
 	}
 	return 0, nil
 }

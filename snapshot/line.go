@@ -35,7 +35,7 @@ func (r *Reconciler) lineUp(ctx context.Context) error {
 		}
 		for i := range backups.Items {
 			b := &backups.Items[i]
-			if b.DeletionTimestamp != nil {
+			if b.DeletionTimestamp != nil || b.IsImported() {
 				continue
 			}
 			switch b.Status.Phase {
@@ -44,8 +44,8 @@ func (r *Reconciler) lineUp(ctx context.Context) error {
 			case api.PhaseFinishing:
 				all = append(all, queue.Known{Backup: inLine(b), Copying: true, Drivers: cutBy(b)})
 			case api.PhaseCompleted:
-				if r.After != nil && !imported(b) {
-					r.After.Know(b)
+				for _, m := range r.mindful() {
+					m.Know(b)
 				}
 			}
 		}

@@ -43,9 +43,9 @@ type Reconciler struct {
 	Now func() time.Time
 	// Parallel bounds how many backups run at once.
 	Parallel queue.Limits
-	// After is what is done with the snapshots once a backup is complete; nil for
-	// nothing. CopyNotes notes the copies it makes; nil where there is no catalog.
-	After     Aftercare
+	// Later is done for each backup once it is complete.
+	Later []Later
+	// CopyNotes notes the copies that were made elsewhere; nil where there is no catalog.
 	CopyNotes CopyNotes
 
 	starting sync.Mutex // guards the making of line
@@ -76,8 +76,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		again, err := r.remove(ctx, b)
 		return ctrl.Result{RequeueAfter: again}, err
 	}
+	if b.IsImported() {
+		return ctrl.Result{}, r.passOver(ctx, b)
+	}
 	if b.Status.Phase == api.PhaseCompleted {
-		again, err := r.completed(ctx, b)
+		again, err := r.tend(ctx, b)
 		return ctrl.Result{RequeueAfter: again}, err
 	}
 	was := b.DeepCopy()
@@ -95,7 +98,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	waits = err == nil && b.Status.Phase == api.PhasePending && was.Status.Phase != api.PhaseCleaningUp
 	if Ended(b.Status.Phase) && !Ended(was.Status.Phase) {
 		metrics.BackupEnded(b)
-		if r.unsettled(b) {
+		if err == nil && r.unsettled(b) {
 			again = time.Millisecond
 		}
 	}
@@ -104,7 +107,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 
 func (r *Reconciler) step(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
 	switch b.Status.Phase {
-	case api.PhaseCompleted, api.PhaseFailed:
+	case api.PhaseFailed:
 		return 0, nil
 	case "":
 		base := b.DeepCopy()

@@ -3,7 +3,6 @@ package snapshot
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
@@ -38,8 +37,8 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		r.work = func(key types.NamespacedName) { work.Add(ctrl.Request{NamespacedName: key}) }
 		return nil
 	})
-	if r.After != nil {
-		r.After.WakeWith(r.wake)
+	for _, m := range r.mindful() {
+		m.WakeWith(r.wake)
 	}
 	b := ctrl.NewControllerManagedBy(mgr).For(&api.Backup{}, builder.WithPredicates(r.toBeWorkedOn())).
 		Owns(&corev1.Pod{}, builder.OnlyMetadata, builder.WithPredicates(gone()))
@@ -68,14 +67,14 @@ func HasSnapshots(mapper meta.RESTMapper) (bool, error) {
 	return true, nil
 }
 
-// toBeWorkedOn passes over the Backups that have ended and have nothing left to be
-// done, of which there are many, and the statuses that this controller has written
-// itself.
+// toBeWorkedOn passes over the Backups that have ended, of which there are many, unless
+// something is left to be done for them, and the statuses that this controller has
+// written itself.
 func (r *Reconciler) toBeWorkedOn() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc: func(e event.CreateEvent) bool {
 			b, ok := e.Object.(*api.Backup)
-			return !ok || b.DeletionTimestamp != nil || !Ended(b.Status.Phase) || r.unsettled(b)
+			return !ok || b.DeletionTimestamp != nil || !b.IsImported() && (!Ended(b.Status.Phase) || r.unsettled(b))
 		},
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			was, is := e.ObjectOld, e.ObjectNew
@@ -143,18 +142,16 @@ func slimMeta(o metav1.Object) {
 	}
 }
 
-// slimBackup keeps metadata, spec, and of the status the phase; of one that asks for
-// something after the cut, also how that ended.
+// slimBackup keeps metadata, spec, and of the status what tells whether anything is
+// left to do.
 func slimBackup(o any) (any, error) {
 	if b, ok := o.(*api.Backup); ok {
 		slimMeta(b)
-		slim := api.BackupStatus{Phase: b.Status.Phase}
-		for _, c := range b.Status.Conditions {
-			if b.Spec.EBS != nil && slices.Contains(aftercares, c.Type) {
-				slim.Conditions = append(slim.Conditions, metav1.Condition{Type: c.Type, Status: c.Status, Reason: c.Reason})
-			}
+		was := b.Status
+		b.Status = api.BackupStatus{Phase: was.Phase, CompletionTime: was.CompletionTime, CutTime: was.CutTime, Catalog: was.Catalog, Imported: was.Imported}
+		for _, c := range was.Conditions {
+			b.Status.Conditions = append(b.Status.Conditions, metav1.Condition{Type: c.Type, Status: c.Status, Reason: c.Reason, LastTransitionTime: c.LastTransitionTime})
 		}
-		b.Status = slim
 	}
 	return o, nil
 }

@@ -259,7 +259,7 @@ func setUp(mgr ctrl.Manager, kube *rest.Config, c config) error {
 	backups := &snapshot.Reconciler{
 		Client: direct, Exec: quiesce.Execer{Config: kube, Client: clientset}, Snapshotter: method.Snapshotter{CSI: csi.Snapshotter{Client: direct, Held: held}, EBS: cloud},
 		Records: records, Events: recorder, Transport: transport, Image: c.Image, Now: time.Now, Parallel: parallel,
-		After: &after.Worker{EC2: after.On(aws, c.ebsAccount).For, Kube: direct, Now: time.Now, Copies: c.EBSCopies},
+		Later: []snapshot.Later{&after.Worker{EC2: after.On(aws, c.ebsAccount).For, Kube: direct, Now: time.Now, Copies: c.EBSCopies}},
 	}
 	if err := backups.Setup(mgr); err != nil {
 		return err

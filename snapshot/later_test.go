@@ -19,40 +19,38 @@ import (
 	"github.com/medic/cht-backup/snapshot/queue"
 )
 
-// fakeAftercare does what the test says.
-type fakeAftercare struct {
-	advance                func(*api.Backup) time.Duration
-	left                   int
-	again                  time.Duration
-	settled                bool
-	known, removed, forgot int
-	advanced               int
-	notes                  []string
-	noteErr                error
-	wake                   func(types.NamespacedName)
+// fakeLater does what the test says.
+type fakeLater struct {
+	tend                            func(*api.Backup) time.Duration
+	left                            int
+	again                           time.Duration
+	wants                           bool
+	known, released, forgot, tended int
+	notes                           []string
+	noteErr                         error
 }
 
-func (f *fakeAftercare) Settled(*api.Backup) bool                 { return f.settled }
-func (f *fakeAftercare) Know(*api.Backup)                         { f.known++ }
-func (f *fakeAftercare) WakeWith(wake func(types.NamespacedName)) { f.wake = wake }
-func (f *fakeAftercare) Forget(context.Context, *api.Backup)      { f.forgot++ }
-func (f *fakeAftercare) Advance(_ context.Context, b *api.Backup) time.Duration {
-	f.advanced++
-	if f.advance == nil {
-		return 0
+func (f *fakeLater) Wants(*api.Backup) bool              { return f.wants }
+func (f *fakeLater) Know(*api.Backup)                    { f.known++ }
+func (f *fakeLater) WakeWith(func(types.NamespacedName)) {}
+func (f *fakeLater) Forget(context.Context, *api.Backup) { f.forgot++ }
+func (f *fakeLater) Tend(_ context.Context, b *api.Backup) (time.Duration, error) {
+	f.tended++
+	if f.tend == nil {
+		return 0, nil
 	}
-	return f.advance(b)
+	return f.tend(b), nil
 }
 
-func (f *fakeAftercare) Remove(_ context.Context, b *api.Backup) (int, time.Duration) {
-	f.removed++
+func (f *fakeLater) Release(_ context.Context, b *api.Backup) (int, time.Duration, error) {
+	f.released++
 	if f.left > 0 {
 		meta.SetStatusCondition(&b.Status.Conditions, metav1.Condition{Type: api.ConditionLocked, Status: metav1.ConditionTrue, Reason: api.ReasonLocked, Message: "locked until then"})
 	}
-	return f.left, f.again
+	return f.left, f.again, nil
 }
 
-func (f *fakeAftercare) CopyComplete(_ context.Context, _ *api.Backup, c api.CopyStatus) error {
+func (f *fakeLater) CopyComplete(_ context.Context, _ *api.Backup, c api.CopyStatus) error {
 	f.notes = append(f.notes, c.Name)
 	return f.noteErr
 }
@@ -69,7 +67,7 @@ func copied(is metav1.ConditionStatus, reason string) metav1.Condition {
 }
 
 func TestCompletedGoesOn(t *testing.T) {
-	after := &fakeAftercare{advance: func(b *api.Backup) time.Duration {
+	after := &fakeLater{tend: func(b *api.Backup) time.Duration {
 		meta.SetStatusCondition(&b.Status.Conditions, copied(metav1.ConditionFalse, api.ReasonCopyFailed))
 		b.Status.Copies = []api.CopyStatus{{Name: "dr", Region: "eu-west-1"}}
 		b.Status.LockedUntil = &metav1.Time{Time: epoch.Add(time.Hour)}
@@ -77,7 +75,7 @@ func TestCompletedGoesOn(t *testing.T) {
 		return time.Minute
 	}}
 	b := newBench(t, append(instance(), completedBackup())...)
-	b.After, b.Parallel = after, queue.Limits{Cluster: 1, Driver: 1}
+	b.Later, b.Parallel = []Later{after}, queue.Limits{Cluster: 1, Driver: 1}
 	recorder := events.NewFakeRecorder(10)
 	b.Events = recorder
 	// A restore writes Verified between the read and the write.
@@ -125,14 +123,14 @@ func TestCompletedGoesOn(t *testing.T) {
 }
 
 func TestCopiesAreNoted(t *testing.T) {
-	after := &fakeAftercare{noteErr: errors.New("the bucket is away")}
-	after.advance = func(b *api.Backup) time.Duration {
+	after := &fakeLater{noteErr: errors.New("the bucket is away")}
+	after.tend = func(b *api.Backup) time.Duration {
 		b.Status.Copies = []api.CopyStatus{{Name: "dr", Region: "eu-west-1", Complete: true}}
 		meta.SetStatusCondition(&b.Status.Conditions, copied(metav1.ConditionTrue, api.ReasonDone))
 		return 0
 	}
 	b := newBench(t, append(instance(), completedBackup())...)
-	b.After, b.CopyNotes = after, after
+	b.Later, b.CopyNotes = []Later{after}, after
 	got, again, err := b.reconcile()
 	c := meta.FindStatusCondition(got.Status.Conditions, api.ConditionCopied)
 	if err != nil || again != noteAgain || !got.Status.Copies[0].Complete || c.Status != metav1.ConditionUnknown || !strings.Contains(c.Message, "the bucket is away") {
@@ -148,11 +146,11 @@ func TestCopiesAreNoted(t *testing.T) {
 	}
 }
 
-func TestDeletionWaitsForTheAftercare(t *testing.T) {
+func TestDeletionWaitsForWhatIsLater(t *testing.T) {
 	now := metav1.NewTime(epoch)
-	after := &fakeAftercare{left: 2, again: 5 * time.Hour}
+	after := &fakeLater{left: 2, again: 5 * time.Hour}
 	b := newBench(t, append(instance(), completedBackup(func(b *api.Backup) { b.DeletionTimestamp = &now }))...)
-	b.After = after
+	b.Later = []Later{after}
 	got, again, err := b.reconcile()
 	if err != nil || again != 5*time.Hour || b.snaps.discards != 0 || len(got.Finalizers) != 1 {
 		t.Fatalf("again in %s, %v, %d discards", again, err, b.snaps.discards)
@@ -168,17 +166,17 @@ func TestDeletionWaitsForTheAftercare(t *testing.T) {
 
 func TestRetainedLeavesTheCopies(t *testing.T) {
 	now := metav1.NewTime(epoch)
-	after := &fakeAftercare{left: 2}
+	after := &fakeLater{left: 2}
 	b := newBench(t, append(instance(), completedBackup(func(b *api.Backup) {
 		b.DeletionTimestamp, b.Spec.DeletionPolicy = &now, api.DeletionRetain
 		b.Status.Copies = []api.CopyStatus{{Name: "dr", Region: "eu-west-1", Volumes: []api.CopiedVolume{{Node: "couchdb-1", Handle: "snap-77"}}}}
 		b.Status.Conditions = []metav1.Condition{{Type: api.ConditionFastRestore, Status: metav1.ConditionTrue, Reason: api.ReasonDone}}
 	}))...)
-	b.After = after
+	b.Later = []Later{after}
 	recorder := events.NewFakeRecorder(10)
 	b.Events = recorder
-	if _, _, err := b.reconcile(); err != nil || after.removed != 0 || b.snaps.discards != 0 || after.forgot != 1 {
-		t.Errorf("%v, removed %d, %d discards", err, after.removed, b.snaps.discards)
+	if _, _, err := b.reconcile(); err != nil || after.released != 0 || b.snaps.discards != 0 || after.forgot != 1 {
+		t.Errorf("%v, released %d, %d discards", err, after.released, b.snaps.discards)
 	}
 	if e := <-recorder.Events; !strings.Contains(e, "copy dr in eu-west-1 stays too: snap-77") || !strings.Contains(e, "fast snapshot restore stays enabled") {
 		t.Errorf("event %q", e)
@@ -186,26 +184,26 @@ func TestRetainedLeavesTheCopies(t *testing.T) {
 }
 
 func TestImportedIsLeftAlone(t *testing.T) {
-	after := &fakeAftercare{left: 2}
+	after := &fakeLater{left: 2}
 	b := newBench(t, append(instance(), completedBackup(func(b *api.Backup) {
-		b.Labels = map[string]string{api.ImportedLabel: "true"}
+		b.Labels, b.Finalizers = map[string]string{api.ImportedLabel: "true"}, nil
 	}))...)
-	b.After = after
-	if _, again, err := b.reconcile(); err != nil || again != 0 || after.advanced != 0 || after.known != 0 {
-		t.Errorf("again in %s, %v, advanced %d, known %d", again, err, after.advanced, after.known)
+	b.Later = []Later{after}
+	if _, again, err := b.reconcile(); err != nil || again != 0 || after.tended != 0 || after.known != 0 {
+		t.Errorf("again in %s, %v, tended %d, known %d", again, err, after.tended, after.known)
 	}
 }
 
 // A start looks at those that have something left to do, and knows what they do.
 func TestUnsettledAreLookedAtOnStart(t *testing.T) {
-	after := &fakeAftercare{}
+	after := &fakeLater{}
 	b := newBench(t, append(instance(), completedBackup())...)
-	b.After = after
-	seen := func(settled bool, o *api.Backup) bool {
-		after.settled = settled
+	b.Later = []Later{after}
+	seen := func(wants bool, o *api.Backup) bool {
+		after.wants = wants
 		return b.toBeWorkedOn().Create(event.CreateEvent{Object: o})
 	}
-	if !seen(false, completedBackup()) || seen(true, completedBackup()) || seen(false, backup(in(api.PhaseFailed, 1))) {
+	if !seen(true, completedBackup()) || seen(false, completedBackup()) || seen(true, backup(in(api.PhaseFailed, 1))) {
 		t.Error("not those that have something left to do")
 	}
 	if _, _, err := b.reconcile(); err != nil || after.known != 1 {
@@ -215,7 +213,7 @@ func TestUnsettledAreLookedAtOnStart(t *testing.T) {
 		b.Status.Copies = []api.CopyStatus{{Name: "dr"}}
 		b.Status.Conditions = []metav1.Condition{copied(metav1.ConditionTrue, api.ReasonDone), {Type: api.ConditionReady}}
 	}))
-	if s := slim.(*api.Backup).Status; err != nil || len(s.Conditions) != 1 || s.Conditions[0].Reason != api.ReasonDone || s.Conditions[0].Message != "" || s.Copies != nil {
+	if s := slim.(*api.Backup).Status; err != nil || len(s.Conditions) != 2 || s.Conditions[0].Reason != api.ReasonDone || s.Conditions[0].Message != "" || s.Copies != nil {
 		t.Errorf("%+v, %v", s, err)
 	}
 }
