@@ -265,7 +265,10 @@ func imagesOf(pods []corev1.Pod) []catalog.Image {
 // completes the backup.
 func (r *Reconciler) finish(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
 	ready, err := r.keepReady(ctx, b)
-	if err != nil {
+	had := r.Now().Sub(b.Status.Timeline.Released.Time)
+	if err != nil && reason.Of(err) == nil && had >= b.Spec.ReadyTimeout.Duration {
+		return 0, reason.Refuse(api.ReasonReadyTimeout, "the storage did not say within %s how far the snapshots are: %w", b.Spec.ReadyTimeout.Duration, err)
+	} else if err != nil {
 		return 0, err
 	}
 	// The sooner after the cut, the fewer documents have changed; so it is not left
@@ -274,7 +277,6 @@ func (r *Reconciler) finish(ctx context.Context, b *api.Backup) (again time.Dura
 		return time.Millisecond, err
 	}
 	if ready < len(b.Status.Volumes) {
-		had := r.Now().Sub(b.Status.Timeline.Released.Time)
 		left := b.Spec.ReadyTimeout.Duration - had
 		if left <= 0 {
 			return 0, reason.Refuse(api.ReasonReadyTimeout, "%d of %d snapshots were ready after %s; raise spec.readyTimeout or see the storage", ready, len(b.Status.Volumes), b.Spec.ReadyTimeout.Duration)

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -125,5 +126,19 @@ func TestAskAgain(t *testing.T) {
 		if got := askAgain(had); got != want {
 			t.Errorf("after %s: in %s", had, got)
 		}
+	}
+}
+
+// A storage that does not answer, as for a permission that was taken away, does not
+// keep a backup for ever.
+func TestAStorageThatDoesNotSayHowFarItIs(t *testing.T) {
+	b := newBench(t, append(instance(), backup())...)
+	b.snaps.refreshErr = errors.New("UnauthorizedOperation")
+	for range 10 {
+		_, _, _ = b.reconcile()
+	}
+	b.now = time.Now().Add(2 * time.Hour) // the timeline is by the real clock
+	if got := b.run(); got.Status.Phase != api.PhaseFailed || ready(got).Reason != api.ReasonReadyTimeout || !strings.Contains(ready(got).Message, "UnauthorizedOperation") {
+		t.Errorf("%s: %+v", got.Status.Phase, ready(got))
 	}
 }

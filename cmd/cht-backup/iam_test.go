@@ -29,9 +29,12 @@ const (
 // policyOf says which policy covers the code of a directory. "" is code that runs with
 // the user's own credentials, in the plugin.
 func policyOf(directory string) (policy string, known bool) {
-	for prefix, policy := range map[string]string{"snapshot": "backup.json", "cmd/cht-backup": "backup.json", "schedule": "backup.json", "restore": "restore.json", "cmd/kubectl-cht": ""} {
-		if directory == prefix || strings.HasPrefix(directory, prefix+"/") {
-			return policy, true
+	for _, of := range []struct{ directory, policy string }{
+		{"snapshot/ebs/after", "copies.json"}, {"snapshot", "backup.json"}, {"cmd/cht-backup", "backup.json"}, {"schedule", "backup.json"},
+		{"restore", "restore.json"}, {"cmd/kubectl-cht", ""},
+	} {
+		if directory == of.directory || strings.HasPrefix(directory, of.directory+"/") {
+			return of.policy, true
 		}
 	}
 	return "", false
@@ -42,7 +45,7 @@ var free = []string{"sts:GetCallerIdentity"}
 
 func TestPoliciesListWhatTheCodeCalls(t *testing.T) {
 	called := calls(t)
-	for _, policy := range []string{"backup.json", "restore.json"} {
+	for _, policy := range []string{"backup.json", "copies.json", "restore.json"} {
 		used, path := called[policy], filepath.Join(policies, policy)
 		if _, err := os.Stat(path); os.IsNotExist(err) && len(used) == 0 {
 			continue // and nothing calls
@@ -70,7 +73,7 @@ func besides(action string) bool {
 // calls are what the code calls, by policy and action, with a file that does.
 func calls(t *testing.T) map[string]map[string]string {
 	t.Helper()
-	all := map[string]map[string]string{"backup.json": {}, "restore.json": {}}
+	all := map[string]map[string]string{"backup.json": {}, "copies.json": {}, "restore.json": {}}
 	inDirectory, hidden := map[string]bool{}, map[string]string{}
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		name := filepath.ToSlash(strings.TrimPrefix(path, root+"/"))

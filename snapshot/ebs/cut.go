@@ -108,9 +108,6 @@ func (p *preparation) change(how func(*attempt)) {
 
 // call makes one request, once, and gives what it cut by node.
 func (p *preparation) call(ctx context.Context, g *group, c call) (map[string]api.VolumeStatus, error) {
-	for _, t := range c.targets {
-		p.noteCut(t.volume.VolumeID, p.clock().Now())
-	}
 	var made []types.SnapshotInfo
 	var err error
 	name := "CreateSnapshot"
@@ -127,6 +124,7 @@ func (p *preparation) call(ctx context.Context, g *group, c call) (map[string]ap
 		}
 	}
 	at := metav1.NewMicroTime(p.clock().Now())
+	p.noteCut(c.targets, tried{at: at.Time, allowed: err == nil})
 	if wait, yes := Throttled(err); yes && wait == afterRequests {
 		p.Cloud.Rates().Drain(g.region, name) // others use the account, too
 	}

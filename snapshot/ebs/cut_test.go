@@ -115,6 +115,13 @@ func TestOneVolumeIsThrottled(t *testing.T) {
 			if n := w.made("CreateSnapshot"); n > 3 {
 				t.Errorf("%d calls under the freeze, 3 are one each", n)
 			}
+			began := w.Cloud.Now()
+			if _, err := w.Snapshotter.Cloud.Rates().Take(t.Context(), region, "CreateSnapshot", 5); err != nil {
+				t.Fatal(err)
+			}
+			if waited := w.Cloud.Now() != began; waited != strings.HasSuffix(word, "RequestLimitExceeded") {
+				t.Errorf("others wait for the account's calls: %v", waited)
+			}
 			w.discard(b)
 			w.Advance(time.Minute)
 			if left := w.left(); len(left) != 0 {
@@ -200,6 +207,26 @@ func TestAMissingPermissionIsFoundBeforehand(t *testing.T) {
 	}
 	if len(w.left()) != 0 {
 		t.Error("it cut")
+	}
+}
+
+// One that is taken away later costs one freeze, not one for each attempt.
+func TestAPermissionIsTakenAway(t *testing.T) {
+	w := newWorld(t, 1)
+	if _, err := w.cut(backup(1)); err != nil {
+		t.Fatal(err)
+	}
+	w.Allow(fake.DefaultAccount, []string{"ec2:Describe*"})
+	p := w.ready(backup(2))
+	if _, err := p.Make(t.Context()); err == nil {
+		t.Fatal("it was allowed")
+	}
+	calls := w.made("CreateSnapshot")
+	if _, err := w.Prepare(t.Context(), backup(3), w.nodes); err == nil {
+		t.Error("the third attempt is let into the freeze")
+	}
+	if n := w.made("CreateSnapshot") - calls; n != 1 {
+		t.Errorf("%d calls, one rehearsal is refused", n)
 	}
 }
 

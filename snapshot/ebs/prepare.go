@@ -12,6 +12,7 @@ import (
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/cht"
 	"github.com/medic/cht-backup/snapshot/cut"
+	"github.com/medic/cht-backup/snapshot/ebs/account"
 	"github.com/medic/cht-backup/snapshot/ebs/tags"
 	"github.com/medic/cht-backup/snapshot/reason"
 )
@@ -72,7 +73,9 @@ func (s *Snapshotter) PrepareOf(ctx context.Context, b *api.Backup, nodes []cht.
 }
 
 func (p *preparation) prepare(ctx context.Context) (err error) {
-	if err := p.Cloud.Check(ctx); err != nil {
+	if err := p.Cloud.Check(ctx); account.Lost(err) {
+		return reason.Later(api.ReasonSnapshotFailed, afterRequests, "EBS volumes cannot be cut at present: %w", err)
+	} else if err != nil {
 		return reason.Refuse(api.ReasonNoSnapshotClass, "EBS volumes cannot be cut: %w", err)
 	}
 	if p.cluster, err = p.Cluster(ctx); err != nil {
@@ -180,15 +183,14 @@ func (t *target) learn(v types.Volume) {
 	}
 }
 
-// rehearse asks EC2 whether it would cut volumes that this process has not cut yet. A
+// rehearse asks EC2 whether it would cut volumes that it did not let be cut the last time. A
 // permission that is missing shall not cost a freeze.
 func (p *preparation) rehearse(ctx context.Context, g *group) error {
 	calls, yes := p.calls(g, p.clock().Now()), true
 	for _, c := range calls {
 		known := true
 		for _, t := range c.targets {
-			_, cut := p.lastCut(t.volume.VolumeID)
-			known = known && cut
+			known = known && p.last(t.volume.VolumeID).allowed
 		}
 		if known {
 			continue
@@ -215,11 +217,9 @@ func (p *preparation) rehearse(ctx context.Context, g *group) error {
 // is not cut again before EC2 allows it.
 func (p *preparation) reserve(ctx context.Context, g *group) error {
 	for _, t := range g.targets {
-		if at, ever := p.lastCut(t.volume.VolumeID); ever {
-			if wait := at.Add(perVolume).Sub(p.clock().Now()); wait > 0 {
-				if err := p.clock().Sleep(ctx, wait); err != nil {
-					return err
-				}
+		if wait := p.last(t.volume.VolumeID).at.Add(perVolume).Sub(p.clock().Now()); wait > 0 {
+			if err := p.clock().Sleep(ctx, wait); err != nil {
+				return err
 			}
 		}
 	}

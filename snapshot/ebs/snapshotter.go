@@ -62,8 +62,8 @@ type Snapshotter struct {
 	mu sync.Mutex
 	// attempts are those that were prepared by this process and not brought to an end.
 	attempts map[types.UID]*attempt
-	// volumes are those that this process has cut before.
-	volumes map[string]time.Time
+	// volumes are those that this process has tried to cut before.
+	volumes map[string]tried
 }
 
 // attempt is what this process knows of one attempt and nobody else does.
@@ -112,19 +112,27 @@ func (s *Snapshotter) forget(uid types.UID) {
 	delete(s.attempts, uid)
 }
 
-// lastCut is when this process last cut a volume.
-func (s *Snapshotter) lastCut(volume string) (at time.Time, ever bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	at, ever = s.volumes[volume]
-	return at, ever
+// tried is the last try to cut a volume.
+type tried struct {
+	at time.Time
+	// allowed: EC2 did it.
+	allowed bool
 }
 
-func (s *Snapshotter) noteCut(volume string, at time.Time) {
+// last is this process's last try to cut a volume.
+func (s *Snapshotter) last(volume string) tried {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.volumes[volume]
+}
+
+func (s *Snapshotter) noteCut(targets []target, t tried) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.volumes == nil {
-		s.volumes = map[string]time.Time{}
+		s.volumes = map[string]tried{}
 	}
-	s.volumes[volume] = at
+	for _, target := range targets {
+		s.volumes[target.volume.VolumeID] = t
+	}
 }

@@ -59,6 +59,8 @@ type Account struct {
 	config  *aws.Config
 	clients map[string]*ec2.Client
 	region  string
+	// had: there were credentials.
+	had bool
 	// missing tells what was not found, and when.
 	missing map[string]missed
 }
@@ -167,11 +169,28 @@ func (a *Account) credentials(ctx context.Context) (aws.Credentials, error) {
 		found, err = c.Credentials.Retrieve(ctx)
 		return err
 	})
-	if err != nil {
+	a.mu.Lock()
+	had := a.had
+	a.had = had || err == nil
+	a.mu.Unlock()
+	if err != nil && had {
+		return found, &lost{err}
+	} else if err != nil {
 		return found, fmt.Errorf("no AWS credentials (give the controller's ServiceAccount a role by IRSA or Pod Identity, or its nodes an instance profile): %w", err)
 	}
 	return found, nil
 }
+
+// lost are credentials that there were before: whoever gives them out is away.
+type lost struct{ err error }
+
+func (l *lost) Error() string { return "no AWS credentials any more: " + l.err.Error() }
+
+func (l *lost) Unwrap() error { return l.err }
+
+// Lost tells whether an error is that of credentials which there were before, so that
+// they may come back.
+func Lost(err error) bool { return errors.As(err, new(*lost)) }
 
 // Region is where this process runs, as the environment, the profile or the instance
 // says.

@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"strings"
@@ -149,4 +150,24 @@ func (c *counting) Now() time.Time { return time.Unix(1e9, 0).Add(c.slept) }
 func (c *counting) Sleep(_ context.Context, d time.Duration) error {
 	c.slept += d
 	return nil
+}
+
+// Credentials that there were before are waited for; those that there never were are
+// not.
+func TestLost(t *testing.T) {
+	nowhere(t)
+	var away error
+	a := New(Settings{Load: []func(*config.LoadOptions) error{config.WithCredentialsProvider(aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		return aws.Credentials{AccessKeyID: "AKIA", SecretAccessKey: "x", CanExpire: true, Expires: time.Now()}, away
+	}))}})
+	if err := a.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	away = errors.New("STS is away")
+	if err := a.Check(t.Context()); !Lost(err) || !strings.Contains(err.Error(), "STS is away") {
+		t.Errorf("%v", err)
+	}
+	if Lost(nil) || Lost(errors.New("x")) {
+		t.Error("lost, and never had")
+	}
 }

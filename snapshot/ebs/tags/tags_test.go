@@ -148,7 +148,9 @@ func TestAnAttemptBesideAnother(t *testing.T) {
 }
 
 func TestNewestFirst(t *testing.T) {
-	newer := changed(set(1), 0, func(s *Snapshot) { s.ID, s.Tags[BackupUID], s.Tags[CutTime] = "snap-9", "uid-9", "2026-08-01T02:00:00.000000Z" })
+	newer := changed(set(1), 0, func(s *Snapshot) {
+		s.ID, s.Tags[BackupUID], s.Tags[CutTime] = "snap-9", "uid-9", "2026-08-01T02:00:00.000000Z"
+	})
 	sets, _ := Reassemble(append(set(1), newer...))
 	if len(sets) != 2 || sets[0].UID != "uid-9" {
 		t.Errorf("%+v", sets)
