@@ -63,7 +63,7 @@ func TestAThrottledCutIsTriedLater(t *testing.T) {
 // leaves word of where to look.
 func TestWhatIsToBeCutIsWrittenDownBefore(t *testing.T) {
 	b := newBench(t, append(instance(), backup())...)
-	volume := &api.EBSVolume{VolumeID: "vol-1", Region: "eu-west-1"}
+	volume := &api.EBSVolume{VolumeID: "vol-0a1b2c3d4e5f67890", Region: "eu-west-1"}
 	b.snaps.planned = []api.VolumeStatus{{Node: "couchdb", Claim: "couchdb-claim0", Method: api.MethodEBS, EBS: volume}}
 	warmed := false
 	b.snaps.warm = func(ctx context.Context) error {
@@ -72,7 +72,7 @@ func TestWhatIsToBeCutIsWrittenDownBefore(t *testing.T) {
 		if err := b.objects.Get(ctx, types.NamespacedName{Namespace: ns, Name: "nightly"}, &stored); err != nil {
 			return err
 		}
-		if s := stored.Status; s.Phase != api.PhaseCutting || len(s.Volumes) != 1 || s.Volumes[0].EBS == nil || s.Volumes[0].EBS.VolumeID != "vol-1" || b.snaps.cuts != 0 {
+		if s := stored.Status; s.Phase != api.PhaseCutting || len(s.Volumes) != 1 || s.Volumes[0].EBS == nil || s.Volumes[0].EBS.VolumeID != "vol-0a1b2c3d4e5f67890" || b.snaps.cuts != 0 {
 			t.Errorf("just before the cut: %+v, %d cuts", s, b.snaps.cuts)
 		}
 		return nil
@@ -83,7 +83,7 @@ func TestWhatIsToBeCutIsWrittenDownBefore(t *testing.T) {
 		t.Fatalf("%+v", got.Status)
 	}
 	r, err := b.Records.Get(t.Context(), got.Status.Record)
-	if n := r.Nodes[0]; err != nil || n.Method != api.MethodEBS || n.EBS == nil || n.EBS.VolumeID != "vol-1" || n.Driver != "ebs.csi.aws.com" {
+	if n := r.Nodes[0]; err != nil || n.Method != api.MethodEBS || n.EBS == nil || n.EBS.VolumeID != "vol-0a1b2c3d4e5f67890" || n.Driver != "ebs.csi.aws.com" {
 		t.Errorf("record %+v, %v", r.Nodes, err)
 	}
 }
