@@ -37,6 +37,10 @@ func (r *Reconciler) findRecord(ctx context.Context, restore *api.Restore) (cata
 		return catalog.Head{}, fmt.Errorf("get backup %s/%s: %w", source.Namespace, source.Name, err)
 	}
 	if err == nil && (source.UID == "" || source.UID == backup.UID) {
+		if from := backup.Status.Imported; backup.IsImported() && from != nil {
+			return catalog.Head{}, reason.Refuse(api.ReasonBackupNotReady, "backup %s/%s only shows a record of the catalog; restore it with `kubectl cht restore --from CATALOG-URL/%s/%s --to NAMESPACE`, where CATALOG-URL is %s",
+				source.Namespace, source.Name, from.Backup.Namespace, from.Backup.Name, from.Catalog)
+		}
 		if backup.Status.Phase != api.PhaseCompleted {
 			return catalog.Head{}, reason.Refuse(api.ReasonBackupNotReady, "backup %s/%s is %s, not Completed; choose another (`kubectl cht list -n %s`)",
 				source.Namespace, source.Name, orPending(backup.Status.Phase), source.Namespace)

@@ -82,8 +82,10 @@ func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Dura
 	part := r.discard
 	if retains(b, &namespace) {
 		part = r.retain
-	} else if left, again, err := r.release(ctx, b); err != nil || left > 0 {
-		return again, err
+	} else if left, again, err := r.removeAftercare(ctx, b); err != nil || left > 0 {
+		return again, err // what is locked stays whole for as long, with its record in the catalog
+	} else if again, err := r.removeFromCatalog(ctx, b); err != nil || again > 0 {
+		return again, err // first what points at the snapshots, then they
 	}
 	if left, err := part(ctx, b); err != nil {
 		status.Event(r.Events, b, corev1.EventTypeWarning, api.ReasonSnapshotFailed, "The backup cannot be deleted yet: "+err.Error())
@@ -97,8 +99,8 @@ func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Dura
 	if err := r.Client.Patch(ctx, b, client.MergeFrom(base)); client.IgnoreNotFound(err) != nil {
 		return 0, fmt.Errorf("remove finalizer of backup %s/%s: %w", b.Namespace, b.Name, err)
 	}
-	for _, m := range r.mindful() {
-		m.Forget(ctx, b)
+	if r.After != nil {
+		r.After.Forget(ctx, b)
 	}
 	return 0, nil
 }

@@ -44,8 +44,8 @@ func (r *Reconciler) lineUp(ctx context.Context) error {
 			case api.PhaseFinishing:
 				all = append(all, queue.Known{Backup: inLine(b), Copying: true, Drivers: cutBy(b)})
 			case api.PhaseCompleted:
-				for _, m := range r.mindful() {
-					m.Know(b)
+				if r.After != nil {
+					r.After.Know(b)
 				}
 			}
 		}

@@ -43,10 +43,11 @@ type Reconciler struct {
 	Now func() time.Time
 	// Parallel bounds how many backups run at once.
 	Parallel queue.Limits
-	// Later is done for each backup once it is complete.
-	Later []Later
-	// CopyNotes notes the copies that were made elsewhere; nil where there is no catalog.
-	CopyNotes CopyNotes
+	// After is what is done with the snapshots once a backup is complete; nil for
+	// nothing. Catalog keeps its record outside the cluster, and notes the copies; nil
+	// where there is none.
+	After   Aftercare
+	Catalog Catalog
 
 	starting sync.Mutex // guards the making of line
 	line     *queue.Queue
@@ -80,7 +81,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, r.passOver(ctx, b)
 	}
 	if b.Status.Phase == api.PhaseCompleted {
-		again, err := r.tend(ctx, b)
+		again, err := r.completed(ctx, b)
 		return ctrl.Result{RequeueAfter: again}, err
 	}
 	was := b.DeepCopy()
@@ -98,7 +99,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	waits = err == nil && b.Status.Phase == api.PhasePending && was.Status.Phase != api.PhaseCleaningUp
 	if Ended(b.Status.Phase) && !Ended(was.Status.Phase) {
 		metrics.BackupEnded(b)
-		if err == nil && r.unsettled(b) {
+		if r.unsettled(b) {
 			again = time.Millisecond
 		}
 	}
@@ -107,7 +108,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 
 func (r *Reconciler) step(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
 	switch b.Status.Phase {
-	case api.PhaseFailed:
+	case api.PhaseCompleted, api.PhaseFailed:
 		return 0, nil
 	case "":
 		base := b.DeepCopy()

@@ -3,6 +3,7 @@ package snapshot
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
@@ -37,8 +38,8 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		r.work = func(key types.NamespacedName) { work.Add(ctrl.Request{NamespacedName: key}) }
 		return nil
 	})
-	for _, m := range r.mindful() {
-		m.WakeWith(r.wake)
+	if r.After != nil {
+		r.After.WakeWith(r.wake)
 	}
 	b := ctrl.NewControllerManagedBy(mgr).For(&api.Backup{}, builder.WithPredicates(r.toBeWorkedOn())).
 		Owns(&corev1.Pod{}, builder.OnlyMetadata, builder.WithPredicates(gone()))
@@ -67,9 +68,9 @@ func HasSnapshots(mapper meta.RESTMapper) (bool, error) {
 	return true, nil
 }
 
-// toBeWorkedOn passes over the Backups that have ended, of which there are many, unless
-// something is left to be done for them, and the statuses that this controller has
-// written itself.
+// toBeWorkedOn passes over the Backups that have ended and have nothing left to be
+// done, of which there are many, and the statuses that this controller has written
+// itself.
 func (r *Reconciler) toBeWorkedOn() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc: func(e event.CreateEvent) bool {
@@ -142,16 +143,21 @@ func slimMeta(o metav1.Object) {
 	}
 }
 
-// slimBackup keeps metadata, spec, and of the status what tells whether anything is
-// left to do.
+// slimBackup keeps metadata, spec, and of the status the phase and what tells whether
+// anything is left to be done after the cut.
 func slimBackup(o any) (any, error) {
 	if b, ok := o.(*api.Backup); ok {
 		slimMeta(b)
-		was := b.Status
-		b.Status = api.BackupStatus{Phase: was.Phase, CompletionTime: was.CompletionTime, CutTime: was.CutTime, Catalog: was.Catalog, Imported: was.Imported}
-		for _, c := range was.Conditions {
-			b.Status.Conditions = append(b.Status.Conditions, metav1.Condition{Type: c.Type, Status: c.Status, Reason: c.Reason, LastTransitionTime: c.LastTransitionTime})
+		slim := api.BackupStatus{Phase: b.Status.Phase, Imported: b.Status.Imported}
+		if c := b.Status.Catalog; c != nil {
+			slim.Catalog = &api.CatalogStatus{URL: c.URL}
 		}
+		for _, c := range b.Status.Conditions {
+			if c.Type == api.ConditionCataloged || b.Spec.EBS != nil && slices.Contains(aftercares, c.Type) {
+				slim.Conditions = append(slim.Conditions, metav1.Condition{Type: c.Type, Status: c.Status, Reason: c.Reason})
+			}
+		}
+		b.Status = slim
 	}
 	return o, nil
 }

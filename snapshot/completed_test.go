@@ -19,38 +19,46 @@ import (
 	"github.com/medic/cht-backup/snapshot/queue"
 )
 
-// fakeLater does what the test says.
-type fakeLater struct {
-	tend                            func(*api.Backup) time.Duration
-	left                            int
-	again                           time.Duration
-	wants                           bool
-	known, released, forgot, tended int
-	notes                           []string
-	noteErr                         error
+// fakeAftercare does what the test says.
+type fakeAftercare struct {
+	advance                func(*api.Backup) time.Duration
+	left                   int
+	again                  time.Duration
+	settled                bool
+	known, removed, forgot int
+	advanced               int
+	notes                  []string
+	noteErr                error
+	wake                   func(types.NamespacedName)
 }
 
-func (f *fakeLater) Wants(*api.Backup) bool              { return f.wants }
-func (f *fakeLater) Know(*api.Backup)                    { f.known++ }
-func (f *fakeLater) WakeWith(func(types.NamespacedName)) {}
-func (f *fakeLater) Forget(context.Context, *api.Backup) { f.forgot++ }
-func (f *fakeLater) Tend(_ context.Context, b *api.Backup) (time.Duration, error) {
-	f.tended++
-	if f.tend == nil {
-		return 0, nil
+func (f *fakeAftercare) Settled(*api.Backup) bool                 { return f.settled }
+func (f *fakeAftercare) Know(*api.Backup)                         { f.known++ }
+func (f *fakeAftercare) WakeWith(wake func(types.NamespacedName)) { f.wake = wake }
+func (f *fakeAftercare) Forget(context.Context, *api.Backup)      { f.forgot++ }
+func (f *fakeAftercare) Advance(_ context.Context, b *api.Backup) time.Duration {
+	f.advanced++
+	if f.advance == nil {
+		return 0
 	}
-	return f.tend(b), nil
+	return f.advance(b)
 }
 
-func (f *fakeLater) Release(_ context.Context, b *api.Backup) (int, time.Duration, error) {
-	f.released++
+func (f *fakeAftercare) Remove(_ context.Context, b *api.Backup) (int, time.Duration) {
+	f.removed++
 	if f.left > 0 {
 		meta.SetStatusCondition(&b.Status.Conditions, metav1.Condition{Type: api.ConditionLocked, Status: metav1.ConditionTrue, Reason: api.ReasonLocked, Message: "locked until then"})
 	}
-	return f.left, f.again, nil
+	return f.left, f.again
 }
 
-func (f *fakeLater) CopyComplete(_ context.Context, _ *api.Backup, c api.CopyStatus) error {
+// fakeNotes is a catalog that only notes copies.
+type fakeNotes struct{ *fakeAftercare }
+
+func (f fakeNotes) Wants(*api.Backup) bool                                     { return false }
+func (f fakeNotes) Keep(context.Context, *api.Backup) time.Duration            { return 0 }
+func (f fakeNotes) Remove(context.Context, *api.Backup) (time.Duration, error) { return 0, nil }
+func (f fakeNotes) CopyComplete(_ context.Context, _ *api.Backup, c api.CopyStatus) error {
 	f.notes = append(f.notes, c.Name)
 	return f.noteErr
 }
@@ -67,7 +75,7 @@ func copied(is metav1.ConditionStatus, reason string) metav1.Condition {
 }
 
 func TestCompletedGoesOn(t *testing.T) {
-	after := &fakeLater{tend: func(b *api.Backup) time.Duration {
+	after := &fakeAftercare{advance: func(b *api.Backup) time.Duration {
 		meta.SetStatusCondition(&b.Status.Conditions, copied(metav1.ConditionFalse, api.ReasonCopyFailed))
 		b.Status.Copies = []api.CopyStatus{{Name: "dr", Region: "eu-west-1"}}
 		b.Status.LockedUntil = &metav1.Time{Time: epoch.Add(time.Hour)}
@@ -75,7 +83,7 @@ func TestCompletedGoesOn(t *testing.T) {
 		return time.Minute
 	}}
 	b := newBench(t, append(instance(), completedBackup())...)
-	b.Later, b.Parallel = []Later{after}, queue.Limits{Cluster: 1, Driver: 1}
+	b.After, b.Parallel = after, queue.Limits{Cluster: 1, Driver: 1}
 	recorder := events.NewFakeRecorder(10)
 	b.Events = recorder
 	// A restore writes Verified between the read and the write.
@@ -123,14 +131,14 @@ func TestCompletedGoesOn(t *testing.T) {
 }
 
 func TestCopiesAreNoted(t *testing.T) {
-	after := &fakeLater{noteErr: errors.New("the bucket is away")}
-	after.tend = func(b *api.Backup) time.Duration {
+	after := &fakeAftercare{noteErr: errors.New("the bucket is away")}
+	after.advance = func(b *api.Backup) time.Duration {
 		b.Status.Copies = []api.CopyStatus{{Name: "dr", Region: "eu-west-1", Complete: true}}
 		meta.SetStatusCondition(&b.Status.Conditions, copied(metav1.ConditionTrue, api.ReasonDone))
 		return 0
 	}
 	b := newBench(t, append(instance(), completedBackup())...)
-	b.Later, b.CopyNotes = []Later{after}, after
+	b.After, b.Catalog = after, fakeNotes{after}
 	got, again, err := b.reconcile()
 	c := meta.FindStatusCondition(got.Status.Conditions, api.ConditionCopied)
 	if err != nil || again != noteAgain || !got.Status.Copies[0].Complete || c.Status != metav1.ConditionUnknown || !strings.Contains(c.Message, "the bucket is away") {
@@ -146,11 +154,11 @@ func TestCopiesAreNoted(t *testing.T) {
 	}
 }
 
-func TestDeletionWaitsForWhatIsLater(t *testing.T) {
+func TestDeletionWaitsForTheAftercare(t *testing.T) {
 	now := metav1.NewTime(epoch)
-	after := &fakeLater{left: 2, again: 5 * time.Hour}
+	after := &fakeAftercare{left: 2, again: 5 * time.Hour}
 	b := newBench(t, append(instance(), completedBackup(func(b *api.Backup) { b.DeletionTimestamp = &now }))...)
-	b.Later = []Later{after}
+	b.After = after
 	got, again, err := b.reconcile()
 	if err != nil || again != 5*time.Hour || b.snaps.discards != 0 || len(got.Finalizers) != 1 {
 		t.Fatalf("again in %s, %v, %d discards", again, err, b.snaps.discards)
@@ -166,17 +174,17 @@ func TestDeletionWaitsForWhatIsLater(t *testing.T) {
 
 func TestRetainedLeavesTheCopies(t *testing.T) {
 	now := metav1.NewTime(epoch)
-	after := &fakeLater{left: 2}
+	after := &fakeAftercare{left: 2}
 	b := newBench(t, append(instance(), completedBackup(func(b *api.Backup) {
 		b.DeletionTimestamp, b.Spec.DeletionPolicy = &now, api.DeletionRetain
 		b.Status.Copies = []api.CopyStatus{{Name: "dr", Region: "eu-west-1", Volumes: []api.CopiedVolume{{Node: "couchdb-1", Handle: "snap-77"}}}}
 		b.Status.Conditions = []metav1.Condition{{Type: api.ConditionFastRestore, Status: metav1.ConditionTrue, Reason: api.ReasonDone}}
 	}))...)
-	b.Later = []Later{after}
+	b.After = after
 	recorder := events.NewFakeRecorder(10)
 	b.Events = recorder
-	if _, _, err := b.reconcile(); err != nil || after.released != 0 || b.snaps.discards != 0 || after.forgot != 1 {
-		t.Errorf("%v, released %d, %d discards", err, after.released, b.snaps.discards)
+	if _, _, err := b.reconcile(); err != nil || after.removed != 0 || b.snaps.discards != 0 || after.forgot != 1 {
+		t.Errorf("%v, removed %d, %d discards", err, after.removed, b.snaps.discards)
 	}
 	if e := <-recorder.Events; !strings.Contains(e, "copy dr in eu-west-1 stays too: snap-77") || !strings.Contains(e, "fast snapshot restore stays enabled") {
 		t.Errorf("event %q", e)
@@ -184,26 +192,26 @@ func TestRetainedLeavesTheCopies(t *testing.T) {
 }
 
 func TestImportedIsLeftAlone(t *testing.T) {
-	after := &fakeLater{left: 2}
+	after := &fakeAftercare{left: 2}
 	b := newBench(t, append(instance(), completedBackup(func(b *api.Backup) {
 		b.Labels, b.Finalizers = map[string]string{api.ImportedLabel: "true"}, nil
 	}))...)
-	b.Later = []Later{after}
-	if _, again, err := b.reconcile(); err != nil || again != 0 || after.tended != 0 || after.known != 0 {
-		t.Errorf("again in %s, %v, tended %d, known %d", again, err, after.tended, after.known)
+	b.After = after
+	if _, again, err := b.reconcile(); err != nil || again != 0 || after.advanced != 0 || after.known != 0 {
+		t.Errorf("again in %s, %v, advanced %d, known %d", again, err, after.advanced, after.known)
 	}
 }
 
 // A start looks at those that have something left to do, and knows what they do.
 func TestUnsettledAreLookedAtOnStart(t *testing.T) {
-	after := &fakeLater{}
+	after := &fakeAftercare{}
 	b := newBench(t, append(instance(), completedBackup())...)
-	b.Later = []Later{after}
-	seen := func(wants bool, o *api.Backup) bool {
-		after.wants = wants
+	b.After = after
+	seen := func(settled bool, o *api.Backup) bool {
+		after.settled = settled
 		return b.toBeWorkedOn().Create(event.CreateEvent{Object: o})
 	}
-	if !seen(true, completedBackup()) || seen(false, completedBackup()) || seen(true, backup(in(api.PhaseFailed, 1))) {
+	if !seen(false, completedBackup()) || seen(true, completedBackup()) || seen(false, backup(in(api.PhaseFailed, 1))) {
 		t.Error("not those that have something left to do")
 	}
 	if _, _, err := b.reconcile(); err != nil || after.known != 1 {
@@ -213,7 +221,7 @@ func TestUnsettledAreLookedAtOnStart(t *testing.T) {
 		b.Status.Copies = []api.CopyStatus{{Name: "dr"}}
 		b.Status.Conditions = []metav1.Condition{copied(metav1.ConditionTrue, api.ReasonDone), {Type: api.ConditionReady}}
 	}))
-	if s := slim.(*api.Backup).Status; err != nil || len(s.Conditions) != 2 || s.Conditions[0].Reason != api.ReasonDone || s.Conditions[0].Message != "" || s.Copies != nil {
+	if s := slim.(*api.Backup).Status; err != nil || len(s.Conditions) != 1 || s.Conditions[0].Reason != api.ReasonDone || s.Conditions[0].Message != "" || s.Copies != nil {
 		t.Errorf("%+v, %v", s, err)
 	}
 }
