@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -70,22 +69,6 @@ func (r *Reconciler) stuck(b *api.Backup, err error) {
 	status.Set(b, &b.Status.Conditions, metav1.ConditionUnknown, why, message)
 }
 
-// letGo removes first what points at the snapshots of a backup, then what keeps them;
-// again is 0 once both are gone. A record of snapshots that are locked stays as long as
-// they do.
-func (r *Reconciler) letGo(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
-	steps := []func(context.Context, *api.Backup) (time.Duration, error){r.removeFromCatalog, r.removeAftercare}
-	if until := b.Status.LockedUntil; until != nil && until.After(r.Now()) {
-		slices.Reverse(steps)
-	}
-	for _, step := range steps {
-		if again, err := step(ctx, b); err != nil || again > 0 {
-			return again, err
-		}
-	}
-	return 0, nil
-}
-
 // remove serves the finalizer. Deleting a Backup deletes its snapshots and its
 // record, unless they are to be retained.
 func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
@@ -99,8 +82,10 @@ func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Dura
 	part := r.discard
 	if retains(b, &namespace) {
 		part = r.retain
-	} else if again, err := r.letGo(ctx, b); err != nil || again > 0 {
-		return again, err
+	} else if left, again, err := r.removeAftercare(ctx, b); err != nil || left > 0 {
+		return again, err // what is locked stays whole for as long, with its record in the catalog
+	} else if again, err := r.removeFromCatalog(ctx, b); err != nil || again > 0 {
+		return again, err // first what points at the snapshots, then they
 	}
 	if left, err := part(ctx, b); err != nil {
 		status.Event(r.Events, b, corev1.EventTypeWarning, api.ReasonSnapshotFailed, "The backup cannot be deleted yet: "+err.Error())

@@ -157,18 +157,12 @@ func (r *Reconciler) unsettled(b *api.Backup) bool {
 	return b.Status.Phase == api.PhaseCompleted && !b.IsImported() && (r.After != nil && !r.After.Settled(b) || r.Catalog != nil && r.Catalog.Wants(b))
 }
 
-// removeAftercare takes back what was made of a backup that is deleted, and tells when
-// to come again, 0 when nothing of it is left.
-func (r *Reconciler) removeAftercare(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
+// removeAftercare takes back what was made of a backup that is deleted.
+func (r *Reconciler) removeAftercare(ctx context.Context, b *api.Backup) (left int, again time.Duration, err error) {
 	if r.After == nil {
-		return 0, nil
+		return 0, 0, nil
 	}
 	was := b.DeepCopy()
-	left, again := r.After.Remove(ctx, b)
-	if left == 0 {
-		again = 0
-	} else if again == 0 {
-		again = stillThere
-	}
-	return again, r.saveAftercare(ctx, was, b)
+	left, again = r.After.Remove(ctx, b)
+	return left, again, r.saveAftercare(ctx, was, b)
 }

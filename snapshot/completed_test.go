@@ -52,23 +52,13 @@ func (f *fakeAftercare) Remove(_ context.Context, b *api.Backup) (int, time.Dura
 	return f.left, f.again
 }
 
-// notebook is a catalog in which copies are noted.
-type notebook struct {
-	Catalog
-	*fakeAftercare
-}
+// fakeNotes is a catalog that only notes copies.
+type fakeNotes struct{ *fakeAftercare }
 
-func (n notebook) Wants(*api.Backup) bool                          { return false }
-func (n notebook) Keep(context.Context, *api.Backup) time.Duration { return 0 }
-func (n notebook) Remove(context.Context, *api.Backup) (time.Duration, error) {
-	return 0, nil
-}
-
-func (n notebook) CopyComplete(ctx context.Context, b *api.Backup, c api.CopyStatus) error {
-	return n.noteCopy(ctx, b, c)
-}
-
-func (f *fakeAftercare) noteCopy(_ context.Context, _ *api.Backup, c api.CopyStatus) error {
+func (f fakeNotes) Wants(*api.Backup) bool                                     { return false }
+func (f fakeNotes) Keep(context.Context, *api.Backup) time.Duration            { return 0 }
+func (f fakeNotes) Remove(context.Context, *api.Backup) (time.Duration, error) { return 0, nil }
+func (f fakeNotes) CopyComplete(_ context.Context, _ *api.Backup, c api.CopyStatus) error {
 	f.notes = append(f.notes, c.Name)
 	return f.noteErr
 }
@@ -148,7 +138,7 @@ func TestCopiesAreNoted(t *testing.T) {
 		return 0
 	}
 	b := newBench(t, append(instance(), completedBackup())...)
-	b.After, b.Catalog = after, notebook{fakeAftercare: after}
+	b.After, b.Catalog = after, fakeNotes{after}
 	got, again, err := b.reconcile()
 	c := meta.FindStatusCondition(got.Status.Conditions, api.ConditionCopied)
 	if err != nil || again != noteAgain || !got.Status.Copies[0].Complete || c.Status != metav1.ConditionUnknown || !strings.Contains(c.Message, "the bucket is away") {

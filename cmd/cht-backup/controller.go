@@ -257,14 +257,14 @@ func setUp(mgr ctrl.Manager, kube *rest.Config, c config) error {
 	if err != nil {
 		return err
 	}
-	cloud, _, err := c.ebsSnapshotter(direct)
+	cloud, aws, err := c.ebsSnapshotter(direct)
 	if err != nil {
 		return err
 	}
 	backups := &snapshot.Reconciler{
 		Client: direct, Exec: quiesce.Execer{Config: kube, Client: clientset}, Snapshotter: method.Snapshotter{CSI: csi.Snapshotter{Client: direct, Held: held}, EBS: cloud},
 		Records: records, Events: recorder, Transport: transport, Image: c.Image, Now: time.Now, Parallel: parallel,
-		After: &after.Worker{EC2: (&after.Clients{}).For, Kube: direct, Now: time.Now, Copies: c.EBSCopies},
+		After: &after.Worker{EC2: after.On(aws, c.ebsAccount).For, Kube: direct, Now: time.Now, Copies: c.EBSCopies},
 	}
 	if err := c.setUpCatalog(mgr, direct, backups); err != nil {
 		return err
