@@ -81,7 +81,7 @@ func Root(env *Env, version string) *cobra.Command {
 	root.SetErr(env.ErrOut)
 	root.PersistentFlags().StringVar(&env.SystemNamespace, "system-namespace", "cht-backup-system", "Namespace of the cht-backup controller, where the records of backups are kept")
 	root.AddCommand(backupCommand(env), restoreCommand(env), listCommand(env), describeCommand(env), deleteCommand(env),
-		scheduleCommand(env), drillCommand(env), statusCommand(env), holdCommand(env), releaseCommand(env), retentionCommand(env), doctorCommand(env), versionCommand(env, version))
+		scheduleCommand(env), drillCommand(env), statusCommand(env), holdCommand(env), releaseCommand(env), retentionCommand(env), doctorCommand(env), catalogCommand(env), versionCommand(env, version))
 	root.PersistentFlags().BoolVar(&env.Plain, "no-color", false, "No colour, also on a terminal; so does a NO_COLOR in the environment")
 	return root
 }
