@@ -11,6 +11,9 @@ import (
 	api "github.com/medic/cht-backup/api/v1alpha1"
 )
 
+// IsURL tells a URL of a catalog from NAMESPACE/BACKUP, which has no scheme.
+func IsURL(text string) bool { return strings.Contains(text, "://") }
+
 // Entry is one backup as far as it is known without reading its record.
 type Entry struct {
 	Namespace, Name string

@@ -8,68 +8,6 @@ import (
 	api "github.com/medic/cht-backup/api/v1alpha1"
 )
 
-func TestParseRefuses(t *testing.T) {
-	for text, says := range map[string]string{
-		"s3://key:geheim@bucket/medic":           "password",
-		"s3://geheim@bucket/medic":               "password",
-		"http://bucket/medic":                    "scheme",
-		"ftp://bucket":                           "scheme",
-		"s3:///medic":                            "names no bucket",
-		"s3:bucket/medic":                        "names no bucket",
-		"file://etc/medic":                       "three slashes",
-		"s3://bucket/../other":                   "..",
-		"s3://bucket/a/./b":                      ".",
-		"s3://bucket/a%0ab":                      "control",
-		"s3://bucket/a%5cb":                      "control",
-		"s3://bucket/%zz?secret=geheim":          "not a URL",
-		"s3://bucket/x#y":                        "#",
-		"s3://" + strings.Repeat("b", longest+1): "characters",
-	} {
-		_, err := Parse(text)
-		if err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%.60s: %v, want %q", text, err, says)
-		}
-		if err != nil && strings.Contains(err.Error(), "geheim") {
-			t.Errorf("%s: the error repeats the password: %v", text, err)
-		}
-	}
-}
-
-func TestCandidates(t *testing.T) {
-	for text, want := range map[string][]Candidate{
-		"s3://bucket": {{URL: "s3://bucket"}},
-		"s3://bucket/medic": {
-			{URL: "s3://bucket/medic"}, {URL: "s3://bucket", Namespace: "medic"}},
-		"s3://bucket/dr/medic/nightly-1?region=eu-west-1": {
-			{URL: "s3://bucket/dr/medic/nightly-1?region=eu-west-1"},
-			{URL: "s3://bucket/dr/medic?region=eu-west-1", Namespace: "nightly-1"},
-			{URL: "s3://bucket/dr?region=eu-west-1", Namespace: "medic", Name: "nightly-1"}},
-		"file:///var/cht/medic/": {
-			{URL: "file:///var/cht/medic"}, {URL: "file:///var/cht", Namespace: "medic"}, {URL: "file:///var", Namespace: "cht", Name: "medic"}},
-		"file:///medic":       {{URL: "file:///medic"}, {URL: "file:///", Namespace: "medic"}},
-		"gs://bucket/Pre/fix": {{URL: "gs://bucket/Pre/fix"}, {URL: "gs://bucket/Pre", Namespace: "fix"}}, // Pre is no namespace
-	} {
-		a, err := Parse(text)
-		if err != nil {
-			t.Errorf("%s: %v", text, err)
-			continue
-		}
-		got := a.Candidates()
-		if len(got) != len(want) {
-			t.Errorf("%s: %+v, want %+v", text, got, want)
-			continue
-		}
-		for i := range want {
-			if got[i] != want[i] {
-				t.Errorf("%s: %d is %+v, want %+v", text, i, got[i], want[i])
-			}
-		}
-	}
-	if got := Redacted("s3://u:p@bucket/x?endpoint=secret#f"); got != "s3://bucket/x" {
-		t.Errorf("shown as %s", got)
-	}
-}
-
 func TestParseAsOf(t *testing.T) {
 	for text, want := range map[string]string{
 		"2026-03-01T06:30:00Z":           "2026-03-01T06:30:00Z",
