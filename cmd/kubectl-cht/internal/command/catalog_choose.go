@@ -11,6 +11,7 @@ import (
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/ec2tags"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/offsite"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/show"
 	"github.com/medic/cht-backup/snapshot/catalog/bucket"
 	"github.com/medic/cht-backup/snapshot/ebs/tags"
 )
@@ -71,7 +72,7 @@ func (e *Env) pickEntry(want offsite.Wanted, among []offsite.Entry, detail func(
 	}
 	picked, skipped, err := want.Pick(among, detail)
 	for _, s := range skipped {
-		e.note("%s", oneLineText(s))
+		e.note("%s", show.OneLine(s))
 	}
 	if err == nil && want.Name == "" {
 		e.note("the newest good backup of %s is %s, cut %s", want.Namespace, picked.Name, picked.Cut.UTC().Format(time.RFC3339))
