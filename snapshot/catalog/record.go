@@ -23,6 +23,9 @@ type Record struct {
 	UID         types.UID       `json:"uid"`
 	CutTime     time.Time       `json:"cutTime"`
 	Consistency api.Consistency `json:"consistency"`
+	// FromTags: it was put together from the tags of snapshots alone. It has no surveys:
+	// a restore makes the shard maps from the files, and has nothing to compare with.
+	FromTags bool `json:"fromTags,omitempty"`
 	// CouchDB is the server's version.
 	CouchDB string `json:"couchdb"`
 	Nodes   []Node `json:"nodes"`

@@ -108,7 +108,17 @@ func (e *Env) readOffsite(ctx context.Context, where *elsewhere, which *choice, 
 	if err != nil {
 		return kept, err
 	}
-	return kept, e.mergeObjects(with, &kept)
+	if err := e.mergeObjects(with, &kept); err != nil || !kept.record.FromTags {
+		return kept, err
+	}
+	what := kept.record.Namespace + "/" + kept.record.Name
+	if with.objects == "" {
+		return kept, exit.Errorf(exit.Usage, "tags tell of volumes, and of no object of Kubernetes: give those of the instance with --objects, as `helm template RELEASE CHART -n %s -f VALUES` writes them, for %d CouchDB nodes and backup %s", kept.record.Namespace, len(kept.record.Nodes), what)
+	}
+	if err := offsite.Fits(kept.record); err != nil {
+		return kept, exit.Errorf(exit.Refused, "--objects %s does not fit backup %s: %w", with.objects, what, err)
+	}
+	return kept, nil
 }
 
 // isLive tells whether the backup itself is in this cluster, and no other of its name.

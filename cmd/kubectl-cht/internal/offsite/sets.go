@@ -46,7 +46,7 @@ func RecordOf(s tags.Set, objects []json.RawMessage) (catalog.Record, error) {
 	if !s.Whole() {
 		return catalog.Record{}, fmt.Errorf("the set is broken: %s", strings.Join(s.Broken, "; "))
 	}
-	r := catalog.Record{Format: catalog.FormatVersion, Namespace: s.Namespace, Name: s.Backup, UID: types.UID(s.UID), CutTime: s.CutTime, Objects: objects}
+	r := catalog.Record{Format: catalog.FormatVersion, Namespace: s.Namespace, Name: s.Backup, UID: types.UID(s.UID), CutTime: s.CutTime, FromTags: true, Objects: objects}
 	for _, m := range s.Members {
 		name := m.NodeName
 		if name == "" {
