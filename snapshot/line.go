@@ -35,7 +35,7 @@ func (r *Reconciler) lineUp(ctx context.Context) error {
 		}
 		for i := range backups.Items {
 			b := &backups.Items[i]
-			if b.DeletionTimestamp != nil {
+			if b.DeletionTimestamp != nil || b.IsImported() {
 				continue
 			}
 			switch b.Status.Phase {
@@ -43,6 +43,10 @@ func (r *Reconciler) lineUp(ctx context.Context) error {
 				all = append(all, queue.Known{Backup: inLine(b)})
 			case api.PhaseFinishing:
 				all = append(all, queue.Known{Backup: inLine(b), Copying: true, Drivers: cutBy(b)})
+			case api.PhaseCompleted:
+				for _, m := range r.mindful() {
+					m.Know(b)
+				}
 			}
 		}
 		if token = backups.Continue; token == "" {
@@ -109,7 +113,7 @@ func (r *Reconciler) mayRun(ctx context.Context, b *api.Backup) (instance *found
 	}
 	var drivers []string
 	for _, n := range i.Nodes {
-		drivers = append(drivers, n.Claim.Driver)
+		drivers = append(drivers, n.Claim.Storage())
 	}
 	if place = r.line.Begin(client.ObjectKeyFromObject(b), drivers, r.Now()); !place.Runs {
 		return nil, r.wait(b, place), nil

@@ -187,6 +187,7 @@ func TestASafetyBackupGoesFirst(t *testing.T) {
 }
 
 func TestWhatWakes(t *testing.T) {
+	toBeWorkedOn := (&Reconciler{}).toBeWorkedOn
 	now := metav1.NewTime(epoch)
 	changed := func(change func(*api.Backup)) event.UpdateEvent {
 		is := backup()

@@ -43,10 +43,17 @@ type Reconciler struct {
 	Now func() time.Time
 	// Parallel bounds how many backups run at once.
 	Parallel queue.Limits
+	// Later is done for each backup once it is complete.
+	Later []Later
+	// CopyNotes notes the copies that were made elsewhere; nil where there is no catalog.
+	CopyNotes CopyNotes
 
 	starting sync.Mutex // guards the making of line
 	line     *queue.Queue
-	work     func(types.NamespacedName) // hands a backup to the controller's workers
+	// later are the earliest times of the next attempt, where the storage asked for
+	// patience. A controller that starts anew has none, and may ask too early once.
+	later sync.Map                   // types.UID to time.Time
+	work  func(types.NamespacedName) // hands a backup to the controller's workers
 }
 
 // Reconcile brings one Backup forward. Which step is next follows from the
@@ -69,6 +76,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		again, err := r.remove(ctx, b)
 		return ctrl.Result{RequeueAfter: again}, err
 	}
+	if b.IsImported() {
+		return ctrl.Result{}, r.passOver(ctx, b)
+	}
+	if b.Status.Phase == api.PhaseCompleted {
+		again, err := r.tend(ctx, b)
+		return ctrl.Result{RequeueAfter: again}, err
+	}
 	was := b.DeepCopy()
 	again, err := r.step(ctx, b)
 	if err != nil {
@@ -84,14 +98,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	waits = err == nil && b.Status.Phase == api.PhasePending && was.Status.Phase != api.PhaseCleaningUp
 	if Ended(b.Status.Phase) && !Ended(was.Status.Phase) {
 		metrics.BackupEnded(b)
+		if err == nil && r.unsettled(b) {
+			again = time.Millisecond
+		}
 	}
 	return ctrl.Result{RequeueAfter: again}, err
 }
 
 func (r *Reconciler) step(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
 	switch b.Status.Phase {
-	case api.PhaseCompleted:
-		return 0, nil
 	case api.PhaseFailed:
 		return 0, nil
 	case "":
@@ -104,6 +119,9 @@ func (r *Reconciler) step(ctx context.Context, b *api.Backup) (again time.Durati
 		b.Status.Phase = api.PhasePending
 		fallthrough
 	case api.PhasePending:
+		if wait := r.patience(b); wait > 0 {
+			return wait, nil
+		}
 		instance, again, err := r.mayRun(ctx, b)
 		if err != nil || instance == nil {
 			return again, err
@@ -135,6 +153,11 @@ func (r *Reconciler) failed(b *api.Backup, err error) (time.Duration, error) {
 	if retry {
 		b.Status.PendingReason = ""
 		message = fmt.Sprintf("attempt %d of %d: %s; trying again after a clean-up", b.Status.Attempt, b.Spec.Attempts, err)
+		if e.Wait > 0 {
+			wait := e.Wait << min(max(b.Status.Attempt-1, 0), 6)
+			r.later.Store(b.UID, r.Now().Add(wait))
+			message += fmt.Sprintf(", not before %s are over", wait)
+		}
 	}
 	b.Status.Phase = api.PhaseCleaningUp
 	if retry { // otherwise the end is told when it has come
@@ -142,6 +165,20 @@ func (r *Reconciler) failed(b *api.Backup, err error) (time.Duration, error) {
 	}
 	status.Set(b, &b.Status.Conditions, metav1.ConditionUnknown, e.Reason, message)
 	return time.Millisecond, nil
+}
+
+// patience tells for how long the next attempt must wait yet.
+func (r *Reconciler) patience(b *api.Backup) time.Duration {
+	at, waits := r.later.Load(b.UID)
+	if !waits {
+		return 0
+	}
+	until, ok := at.(time.Time)
+	if wait := until.Sub(r.Now()); ok && wait > 0 {
+		return wait
+	}
+	r.later.Delete(b.UID)
+	return 0
 }
 
 // enter writes a phase down before its work begins.

@@ -2,11 +2,13 @@ package snapshot
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
@@ -35,22 +37,44 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		r.work = func(key types.NamespacedName) { work.Add(ctrl.Request{NamespacedName: key}) }
 		return nil
 	})
-	return ctrl.NewControllerManagedBy(mgr).For(&api.Backup{}, builder.WithPredicates(toBeWorkedOn())).
-		Owns(&corev1.Pod{}, builder.OnlyMetadata, builder.WithPredicates(gone())).
-		Owns(&snapv1.VolumeSnapshot{}, builder.WithPredicates(storageSpoke())).
-		WatchesRawSource(woken).
+	for _, m := range r.mindful() {
+		m.WakeWith(r.wake)
+	}
+	b := ctrl.NewControllerManagedBy(mgr).For(&api.Backup{}, builder.WithPredicates(r.toBeWorkedOn())).
+		Owns(&corev1.Pod{}, builder.OnlyMetadata, builder.WithPredicates(gone()))
+	// A cluster whose volumes are all cut by EBS need not have the kind; to watch it
+	// there would end the controller.
+	if has, err := HasSnapshots(mgr.GetRESTMapper()); err != nil {
+		return err
+	} else if has {
+		b = b.Owns(&snapv1.VolumeSnapshot{}, builder.WithPredicates(storageSpoke()))
+	}
+	return b.WatchesRawSource(woken).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 2 * r.limits().Cluster,
 			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[ctrl.Request](10*time.Millisecond, longestPause)}).
 		Complete(r)
 }
 
-// toBeWorkedOn passes over the Backups that have ended, of which there are many, and
-// the statuses that this controller has written itself.
-func toBeWorkedOn() predicate.Predicate {
+// HasSnapshots tells whether the cluster has the kind VolumeSnapshot.
+func HasSnapshots(mapper meta.RESTMapper) (bool, error) {
+	kind := snapv1.SchemeGroupVersion.WithKind("VolumeSnapshot")
+	_, err := mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	if meta.IsNoMatchError(err) {
+		return false, nil
+	} else if err != nil {
+		return false, fmt.Errorf("look whether the cluster has VolumeSnapshots: %w", err)
+	}
+	return true, nil
+}
+
+// toBeWorkedOn passes over the Backups that have ended, of which there are many, unless
+// something is left to be done for them, and the statuses that this controller has
+// written itself.
+func (r *Reconciler) toBeWorkedOn() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc: func(e event.CreateEvent) bool {
 			b, ok := e.Object.(*api.Backup)
-			return !ok || b.DeletionTimestamp != nil || !Ended(b.Status.Phase)
+			return !ok || b.DeletionTimestamp != nil || !b.IsImported() && (!Ended(b.Status.Phase) || r.unsettled(b))
 		},
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			was, is := e.ObjectOld, e.ObjectNew
@@ -90,22 +114,25 @@ func said(s *snapv1.VolumeSnapshot) (word struct{ ready, failed bool }) {
 // CacheOptions keep the watches small: of the cluster's pods and snapshots only those
 // that the controller made, and of all objects only what the watches look at. What
 // decides is read from the API server. There may be tens of thousands: every backup
-// that is kept, and every volume of it.
-func CacheOptions() cache.Options {
+// that is kept, and every volume of it. snapshots tells whether the cluster has the kind.
+func CacheOptions(snapshots bool) cache.Options {
 	exists, err := labels.NewRequirement(api.BackupUIDLabel, selection.Exists, nil)
 	if err != nil {
 		panic(err) // the label is a constant
 	}
 	ours := labels.NewSelector().Add(*exists)
-	return cache.Options{
+	o := cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Pod{}:            {Label: ours},
-			&snapv1.VolumeSnapshot{}: {Label: ours, Transform: slimSnapshot},
-			&api.Backup{}:            {Transform: slimBackup},
-			&api.Restore{}:           {Transform: slimRestore},
+			&corev1.Pod{}:  {Label: ours},
+			&api.Backup{}:  {Transform: slimBackup},
+			&api.Restore{}: {Transform: slimRestore},
 		},
 	}
+	if snapshots {
+		o.ByObject[&snapv1.VolumeSnapshot{}] = cache.ByObject{Label: ours, Transform: slimSnapshot}
+	}
+	return o
 }
 
 func slimMeta(o metav1.Object) {
@@ -115,11 +142,16 @@ func slimMeta(o metav1.Object) {
 	}
 }
 
-// slimBackup keeps metadata, spec, and of the status the phase.
+// slimBackup keeps metadata, spec, and of the status what tells whether anything is
+// left to do.
 func slimBackup(o any) (any, error) {
 	if b, ok := o.(*api.Backup); ok {
 		slimMeta(b)
-		b.Status = api.BackupStatus{Phase: b.Status.Phase}
+		was := b.Status
+		b.Status = api.BackupStatus{Phase: was.Phase, CompletionTime: was.CompletionTime, CutTime: was.CutTime, Catalog: was.Catalog, Imported: was.Imported}
+		for _, c := range was.Conditions {
+			b.Status.Conditions = append(b.Status.Conditions, metav1.Condition{Type: c.Type, Status: c.Status, Reason: c.Reason, LastTransitionTime: c.LastTransitionTime})
+		}
 	}
 	return o, nil
 }

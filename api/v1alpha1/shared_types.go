@@ -225,6 +225,7 @@ const (
 	ReasonFastRestoreFail = "FastRestoreFailed"
 	ReasonArchiveFailed   = "ArchiveFailed"
 	ReasonNotEBS          = "NotEBS"
+	ReasonLocked          = "Locked"
 
 	// Of a schedule.
 	ReasonScheduled       = "Scheduled"
