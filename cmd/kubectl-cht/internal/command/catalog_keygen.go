@@ -46,7 +46,7 @@ func (e *Env) keygen(file string) error {
 	return writeLines(e.Out, []string{
 		"The identity is in " + file + ". Its recipient, which is no secret, is:", "", "  " + identity.Recipient().String(), "",
 		"Next: give the recipient to the controller, in the values of its chart:", "",
-		"  config:", "    catalog-recipients: [" + identity.Recipient().String() + "]", "",
+		"  controller:", "    catalog:", "      recipients: [" + identity.Recipient().String() + "]", "",
 		"Keep " + file + " off the cluster and away from the bucket, in two places that do not",
 		"burn together (a password manager, a printed sheet in a safe).",
 		"Whoever has it can open the Secrets of every record that is sealed to it. If it is",

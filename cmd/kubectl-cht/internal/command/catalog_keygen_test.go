@@ -30,7 +30,7 @@ func TestKeygen(t *testing.T) {
 		t.Fatalf("%d identities, %v", len(ids), err)
 	}
 	id, ok := ids[0].(*age.X25519Identity)
-	if !ok || !strings.Contains(w.out.String(), "catalog-recipients: ["+id.Recipient().String()+"]") || !strings.Contains(w.out.String(), "off the cluster") || !strings.Contains(w.out.String(), "lost") {
+	if !ok || !strings.Contains(w.out.String(), "recipients: ["+id.Recipient().String()+"]") || !strings.Contains(w.out.String(), "off the cluster") || !strings.Contains(w.out.String(), "lost") {
 		t.Errorf("printed:\n%s", w.out)
 	}
 	if all := w.out.String() + w.er.String(); strings.Contains(all, "SECRET-KEY") {

@@ -33,7 +33,7 @@ func Judge(n Needs, c Cluster) (problems []Problem, notes []string) {
 
 func controller(n Needs, c Cluster) (problems []Problem, notes []string) {
 	if !c.Ours {
-		return []Problem{{"this cluster does not know the kinds of cht-backup", "install its chart: `helm install cht-backup charts/cht-backup -n " + c.System + " --create-namespace`, with catalog-url set if backups shall go on into the catalog"}}, nil
+		return []Problem{{"this cluster does not know the kinds of cht-backup", "install its chart: `helm install cht-backup charts/cht-backup -n " + c.System + " --create-namespace`, with controller.catalog.url and .recipients as before if backups shall go on into the catalog"}}, nil
 	}
 	if !c.saw(SeeControllers) {
 		return nil, nil
