@@ -92,6 +92,8 @@ func readDetails(ctx context.Context, b *bucket.Bucket, among []offsite.Entry, b
 			switch {
 			case within.Err() != nil:
 				return within.Err()
+			case bucket.Unanswered(err): // an older one would be taken in its place
+				return err
 			case err != nil:
 				found[i] = offsite.Detail{Broken: err.Error()}
 			default:

@@ -244,6 +244,16 @@ func TestRestoreFromCatalog(t *testing.T) {
 			t.Error("something was made")
 		}
 	})
+	t.Run("EBS", func(t *testing.T) {
+		w := newWorld(t, allow(nil), newCluster()...)
+		w.mustRun(t, exit.Good, nil, "restore", "--from", c.url+"/medic", "--identity", c.key, "--to", "clone", "--ebs-region", "eu-central-1", "--ebs-type", "gp3", "--ebs-iops", "4000", "--ebs-provision", "static", "--ebs-kms-key", "alias/x")
+		if r := restores(w); len(r) != 1 || r[0].Spec.EBS == nil || r[0].Spec.EBS.Region != "eu-central-1" || r[0].Spec.EBS.VolumeType != "gp3" || *r[0].Spec.EBS.IOPS != 4000 || r[0].Spec.EBS.Provision != api.ProvisionStatic || r[0].Spec.EBS.ThroughputMiBps != nil {
+			t.Errorf("%+v", r)
+		}
+		for flag, says := range map[string]string{"--ebs-iops=1": "100 and 256000", "--ebs-region=x": "no AWS Region", "--ebs-type=fast": "gp3", "--ebs-provision=me": "Static", "--ebs-kms-key=": "empty", "--ebs-initialization-rate=301": "300"} {
+			w.mustRun(t, exit.Usage, []string{says}, "restore", "--from", c.url+"/medic", "--identity", c.key, "--to", "other", flag)
+		}
+	})
 	t.Run("usage", func(t *testing.T) {
 		w := newWorld(t, allow(nil), newCluster()...)
 		w.mustRun(t, exit.Usage, []string{"--as-of is for a backup outside"}, "restore", "--from", "medic/nightly-1", "--to", "clone", "--as-of", "2026-02-01")

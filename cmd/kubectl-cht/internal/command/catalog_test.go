@@ -184,3 +184,20 @@ func TestCatalogChoice(t *testing.T) {
 	w.mustRun(t, exit.Good, nil, "catalog", "show", c.url+"/medic", "--cluster", "one")
 	w.shows(t, "uid-3")
 }
+
+// A manifest that the store does not give now is not passed over for an older one.
+func TestCatalogUnanswered(t *testing.T) {
+	w, c := noCluster(t), newCatalogWithOne(t)
+	m := c.put(t, fullRecord("medic", "nightly-2", "uid-2", day(2)), "one", true)
+	file := c.file(m, "head")
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Base(file), file); err != nil { // of itself: listed, and not to be read
+		t.Fatal(err)
+	}
+	code, message := w.run(t.Context(), "catalog", "show", c.url+"/medic")
+	if code != exit.Refused || !strings.Contains(message, "read the manifests") {
+		t.Errorf("%d, %s\n%s%s", code, message, w.out, w.er)
+	}
+}

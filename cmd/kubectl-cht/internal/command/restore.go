@@ -24,6 +24,7 @@ type restoreFlags struct {
 	yes, dryRun             bool
 	remaps                  remapFlags
 	offsite                 offsiteFlags
+	ebs                     ebsFlags
 	// given tells whether a flag stands on the command line.
 	given func(flag string) bool
 	waiting
@@ -103,6 +104,7 @@ func (f *restoreFlags) flags(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.rotate, "rotate-credentials", false, "Give the restored instance a new admin password and cookie secret")
 	f.remaps.add(flags)
 	f.offsite.add(flags)
+	f.ebs.add(flags)
 	flags.StringVar(&f.name, "name", "", "Name of the Restore (default restore-YYYYMMDD-HHMMSS, UTC)")
 	flags.DurationVar(&f.stepTimeout, "step-timeout", 15*time.Minute, "How long each step of the restore may take, 1s to 24h")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "Show the plan, then take everything back that was made for it")
