@@ -134,7 +134,7 @@ func (e *Env) reachable(text string) (string, error) {
 	return text, nil
 }
 
-// find opens the catalog that a URL lies in.
+// findCatalog opens the catalog that a URL lies in.
 func (e *Env) findCatalog(ctx context.Context, place string) (*bucket.Bucket, bucket.Scope, error) {
 	b, scope, err := bucket.Find(ctx, place)
 	return b, scope, explainBucket(ctx, "open the catalog", err)
@@ -170,7 +170,7 @@ func (e *Env) under(scope bucket.Scope, all bool) (string, error) {
 	return namespace, nil
 }
 
-// split parses NAMESPACE or NAMESPACE/NAME.
+// splitName parses NAMESPACE or NAMESPACE/NAME.
 func splitName(argument string) (namespace, name string, err error) {
 	namespace, name, named := strings.Cut(argument, "/")
 	if err := checkNamespace("the backup's namespace", namespace); err != nil {

@@ -34,7 +34,7 @@ func (f *completing) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.acceptMissing, "accept-missing", false, "Go on though Secrets or values of the backup lack; what needs them does not start, or works with a placeholder")
 }
 
-// merge puts the manifests of --objects into a record.
+// mergeObjects puts the manifests of --objects into a record.
 func (e *Env) mergeObjects(f *completing, kept *offsiteKept) error {
 	if f.objects == "" {
 		return nil

@@ -37,7 +37,7 @@ var (
 // spec gives what was asked for, nil for nothing. The API server would refuse the same,
 // but only once a namespace is made.
 func (f *ebsFlags) spec() (*api.EBSRestore, error) {
-	spec, any := &api.EBSRestore{}, false
+	spec, asked := &api.EBSRestore{}, false
 	for _, number := range []struct {
 		flag        string
 		value       int32
@@ -55,34 +55,34 @@ func (f *ebsFlags) spec() (*api.EBSRestore, error) {
 			return nil, exit.Errorf(exit.Usage, "--%s %d must lie between %d and %d", number.flag, number.value, number.least, number.most)
 		}
 		number.set(number.value)
-		any = true
+		asked = true
 	}
 	if f.given("ebs-provision") {
 		found, err := oneOf("--ebs-provision", f.provision, provisions)
 		if err != nil {
 			return nil, err
 		}
-		spec.Provision, any = api.EBSProvision(found), true
+		spec.Provision, asked = api.EBSProvision(found), true
 	}
 	if f.given("ebs-region") {
 		if err := ec2tags.CheckRegion(f.region); err != nil {
 			return nil, exit.Errorf(exit.Usage, "--ebs-region: %w", err)
 		}
-		spec.Region, any = f.region, true
+		spec.Region, asked = f.region, true
 	}
 	if f.given("ebs-type") {
 		if !slices.Contains(volumeTypes, f.volumeType) {
 			return nil, exit.Errorf(exit.Usage, "--ebs-type %q is not known; use one of: %s", f.volumeType, strings.Join(volumeTypes, ", "))
 		}
-		spec.VolumeType, any = f.volumeType, true
+		spec.VolumeType, asked = f.volumeType, true
 	}
 	if f.given("ebs-kms-key") {
 		if f.key == "" || len(f.key) > 2048 {
 			return nil, exit.Errorf(exit.Usage, "--ebs-kms-key is empty or too long; give a key's id, alias or ARN, or leave it out")
 		}
-		spec.KMSKeyID, any = f.key, true
+		spec.KMSKeyID, asked = f.key, true
 	}
-	if !any {
+	if !asked {
 		return nil, nil
 	}
 	return spec, nil
