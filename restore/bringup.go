@@ -71,6 +71,9 @@ func (c couch) plan(ctx context.Context, record catalog.Record) (shardPlan, erro
 	for i, node := range record.Nodes {
 		names[node.ErlangName], services[c.names[i]] = c.names[i], node.Service
 	}
+	if record.FromTags {
+		return rebuildShards(services, files, record.CutTime), nil
+	}
 	plan, err := planShards(record.Before.ShardMaps, record.After.ShardMaps, names, services, files)
 	if err != nil {
 		return plan, reason.Refuse(api.ReasonShardsMissing, "%w", err)

@@ -64,6 +64,9 @@ func (w *work) mapOf(name string) (couchdb.ShardMap, bool) {
 // take it, and the scratch namespace can be filled.
 func (r *Reconciler) preflightDatabase(ctx context.Context, w *work) error {
 	restore, spec := w.restore, w.restore.Spec.Database
+	if w.record.FromTags {
+		return reason.Refuse(api.ReasonDatabaseMissing, "backup %s/%s was put together from the tags of its snapshots, and does not know its databases: restore it into an empty namespace, and take the database from there", w.record.Namespace, w.record.Name)
+	}
 	m, ok := w.mapOf(spec.Name)
 	if !ok {
 		return reason.Refuse(api.ReasonDatabaseMissing, "backup %s/%s has no database %s; it has: %s", w.record.Namespace, w.record.Name, spec.Name, some(slices.Sorted(maps.Keys(w.record.After.ShardMaps))))

@@ -130,6 +130,9 @@ func (n Node) check() error {
 	if err := checkText("snapshotHandle", n.SnapshotHandle, maxText); err != nil {
 		return err
 	}
+	if err := checkCopies(n.Copies); err != nil {
+		return err
+	}
 	return checkEBS(n.EBS)
 }
 

@@ -43,3 +43,27 @@ func checkEBS(v *api.EBSVolume) error {
 	}
 	return checkText("ebs: kmsKeyID", v.KMSKeyID, 2048)
 }
+
+// maxCopies of one snapshot: spec.ebs.copies has 8, and a record may be imported with
+// what its catalog notes.
+const maxCopies = 100
+
+var (
+	copyForm     = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	snapshotForm = regexp.MustCompile(`^snap-[0-9a-f]{8,40}$`)
+)
+
+func checkCopies(copies []Copy) error {
+	if len(copies) > maxCopies {
+		return fmt.Errorf("copies: there are %d", len(copies))
+	}
+	for _, c := range copies {
+		if !copyForm.MatchString(c.Name) || !regionForm.MatchString(c.Region) || !accountForm.MatchString(c.Account) || !snapshotForm.MatchString(c.Handle) {
+			return fmt.Errorf("copies: %q in %q of %q: %q is none", clip(c.Name), clip(c.Region), clip(c.Account), clip(c.Handle))
+		}
+		if err := checkText("copies: kmsKeyID", c.KMSKeyID, 2048); err != nil {
+			return err
+		}
+	}
+	return nil
+}

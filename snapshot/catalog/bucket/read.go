@@ -156,5 +156,12 @@ type saying struct {
 	err  error
 }
 
+// Unanswered tells whether the store did not give an object, be it there or damaged:
+// another time it may.
+func Unanswered(err error) bool {
+	var s *saying
+	return errors.As(err, &s) && gcerrors.Code(err) != gcerrors.NotFound
+}
+
 func (s *saying) Error() string { return s.text }
 func (s *saying) Unwrap() error { return s.err }

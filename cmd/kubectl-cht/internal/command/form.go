@@ -98,6 +98,9 @@ func (f *restoreFlags) restoreFor(systemNamespace string, in io.Reader) (*api.Re
 	if restore.Spec.Remap, err = f.remaps.remap(in); err != nil {
 		return nil, err
 	}
+	if restore.Spec.EBS, err = f.ebs.spec(); err != nil {
+		return nil, err
+	}
 	if err := f.checkIngress(restore.Spec.Remap); err != nil {
 		return nil, err
 	}
