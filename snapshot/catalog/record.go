@@ -68,9 +68,23 @@ type Node struct {
 	// Method is how it was cut, "" for CSI. EBS is the volume, if it was cut by EBS.
 	Method api.Method     `json:"method,omitempty"`
 	EBS    *api.EBSVolume `json:"ebs,omitempty"`
+	// Copies are complete copies of the snapshot elsewhere, as far as they were known
+	// when the record was written or imported.
+	Copies []Copy `json:"copies,omitempty"`
 
 	Driver          string `json:"driver"`
 	SnapshotHandle  string `json:"snapshotHandle"`
 	SnapshotContent string `json:"snapshotContent"`
 	RestoreBytes    int64  `json:"restoreBytes,omitempty"`
+}
+
+// Copy is a copy of a node's EBS snapshot from which volumes can be made.
+type Copy struct {
+	// Name of the copy in spec.ebs.copies, and the Region it lies in.
+	Name   string `json:"name"`
+	Region string `json:"region"`
+	// Account that owns it, Handle (snap-…), and the key it is encrypted with.
+	Account  string `json:"account,omitempty"`
+	Handle   string `json:"handle"`
+	KMSKeyID string `json:"kmsKeyID,omitempty"`
 }
