@@ -11,14 +11,14 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/ebs/tags"
 	"github.com/medic/cht-backup/snapshot/reason"
 )
 
 // Tags of a volume that say whose it is. What they say is believed only together.
 const (
-	tagPrefix  = "communityhealthtoolkit.org/"
-	restoreTag = tagPrefix + "restore-uid"
-	nodeTag    = tagPrefix + "node"
+	restoreTag = tags.Prefix + "restore-uid"
+	nodeTag    = tags.Node
 )
 
 // Order is one volume to be made.
@@ -59,18 +59,18 @@ func (o Order) tags() []types.Tag {
 	all := map[string]string{
 		"Name":     o.Volume,
 		restoreTag: string(o.Restore.UID), nodeTag: o.Node.Service,
-		tagPrefix + "restore": o.Restore.Name, tagPrefix + "namespace": o.Restore.Namespace, tagPrefix + "claim": o.Node.Claim,
+		tags.Prefix + "restore": o.Restore.Name, tags.Namespace: o.Restore.Namespace, tags.Claim: o.Node.Claim,
 		"kubernetes.io/created-for/pvc/name": o.Node.Claim, "kubernetes.io/created-for/pvc/namespace": o.Restore.Namespace, "kubernetes.io/created-for/pv/name": o.Volume,
 		"CSIVolumeName": o.Volume, Driver + "/cluster": "true",
 	}
 	if o.Cluster != "" {
 		all["KubernetesCluster"], all["kubernetes.io/cluster/"+o.Cluster] = o.Cluster, "owned"
 	}
-	var tags []types.Tag
+	var list []types.Tag
 	for _, k := range slices.Sorted(maps.Keys(all)) {
-		tags = append(tags, types.Tag{Key: new(k), Value: new(all[k])})
+		list = append(list, types.Tag{Key: new(k), Value: new(all[k])})
 	}
-	return tags
+	return list
 }
 
 // What of provisioned performance each type takes, as EC2 refuses the rest.
