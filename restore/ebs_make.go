@@ -71,8 +71,12 @@ func (r *Reconciler) makeStatic(ctx context.Context, restore *api.Restore, nodes
 	if err != nil {
 		return err
 	}
+	settled := map[string]bool{}
+	for node, id := range known {
+		settled[node] = id != "" // noted in an earlier turn
+	}
 	for pause := time.Second; ; pause = min(2*pause, 5*time.Second) {
-		waitingFor, err := ebs.Available(ctx, ec2, orders, ids)
+		waitingFor, err := ebs.Available(ctx, ec2, orders, ids, settled)
 		if err != nil {
 			return err
 		}

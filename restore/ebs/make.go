@@ -110,8 +110,9 @@ func makeOne(ctx context.Context, c EC2, o Order) (string, error) {
 }
 
 // Available tells what of the volumes has to be waited for, "" when nothing. One that
-// EC2 gave up is an error.
-func Available(ctx context.Context, c EC2, orders []Order, ids map[string]string) (waitingFor string, err error) {
+// EC2 gave up is an error. settled are the nodes whose volume must be listed by now;
+// those that are, it adds.
+func Available(ctx context.Context, c EC2, orders []Order, ids map[string]string, settled map[string]bool) (waitingFor string, err error) {
 	if len(orders) == 0 {
 		return "", nil
 	}
@@ -122,11 +123,14 @@ func Available(ctx context.Context, c EC2, orders []Order, ids map[string]string
 	var waiting []string
 	for _, o := range orders {
 		v, ok := found[o.Node.Service]
+		if ok {
+			settled[o.Node.Service] = true
+		}
 		switch {
-		case !ok:
-			// Not listed yet, or given up: a volume whose key cannot be used goes without a
-			// word. The step's time tells them apart.
-			waiting = append(waiting, fmt.Sprintf("%s (%s), which EC2 does not list%s", ids[o.Node.Service], o.Node.Service, keyHint(o)))
+		case !ok && settled[o.Node.Service]:
+			return "", reason.Refuse(api.ReasonVolumeFailed, "%s: volume %s, made of snapshot %s, is gone again%s", o.Node.Service, ids[o.Node.Service], o.Snapshot, keyHint(o))
+		case !ok: // what was just made is not always listed at once
+			waiting = append(waiting, fmt.Sprintf("%s (%s), which EC2 does not list yet", ids[o.Node.Service], o.Node.Service))
 		case v.State == types.VolumeStateError:
 			return "", reason.Refuse(api.ReasonVolumeFailed, "%s: EC2 could not make volume %s of snapshot %s%s", o.Node.Service, *v.VolumeId, o.Snapshot, keyHint(o))
 		case v.State == types.VolumeStateCreating:

@@ -77,20 +77,24 @@ func TestMakeFails(t *testing.T) {
 func TestAvailable(t *testing.T) {
 	c := newCloud()
 	made := ids(t, c, nil)
-	if waitingFor, err := Available(t.Context(), c, orders(), made); err != nil || waitingFor != "" {
+	settled := map[string]bool{}
+	if waitingFor, err := Available(t.Context(), c, orders(), made, settled); err != nil || waitingFor != "" || len(settled) != 3 {
 		t.Errorf("all are there: %q, %v", waitingFor, err)
 	}
 	c.volumes[made["couchdb-2"]].State = types.VolumeStateCreating
-	if waitingFor, err := Available(t.Context(), c, orders(), made); err != nil || !strings.Contains(waitingFor, made["couchdb-2"]+" (couchdb-2)") || strings.Contains(waitingFor, "couchdb-1") {
+	if waitingFor, err := Available(t.Context(), c, orders(), made, settled); err != nil || !strings.Contains(waitingFor, made["couchdb-2"]+" (couchdb-2)") || strings.Contains(waitingFor, "couchdb-1") {
 		t.Errorf("one is made: %q, %v", waitingFor, err)
 	}
 	encrypted := orders(func(r *api.Restore) { r.Spec.EBS = &api.EBSRestore{KMSKeyID: "alias/theirs"} })
 	delete(c.volumes, made["couchdb-2"])
-	if waitingFor, err := Available(t.Context(), c, encrypted, made); err != nil || !strings.Contains(waitingFor, "does not list") || !strings.Contains(waitingFor, "alias/theirs") {
-		t.Errorf("one is given up: %q, %v", waitingFor, err)
+	if waitingFor, err := Available(t.Context(), c, encrypted, made, map[string]bool{}); err != nil || !strings.Contains(waitingFor, "does not list") {
+		t.Errorf("one is not listed yet: %q, %v", waitingFor, err)
+	}
+	if _, err := Available(t.Context(), c, encrypted, made, settled); reason.Of(err) == nil || reason.Of(err).Reason != api.ReasonVolumeFailed || !strings.Contains(err.Error(), "alias/theirs") {
+		t.Errorf("one is given up: %v", err)
 	}
 	c.volumes[made["couchdb-1"]].State = types.VolumeStateError
-	if _, err := Available(t.Context(), c, encrypted, made); reason.Of(err) == nil || reason.Of(err).Reason != api.ReasonVolumeFailed {
+	if _, err := Available(t.Context(), c, encrypted, made, settled); reason.Of(err) == nil || reason.Of(err).Reason != api.ReasonVolumeFailed {
 		t.Errorf("one failed: %v", err)
 	}
 }
