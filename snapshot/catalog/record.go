@@ -34,6 +34,31 @@ type Record struct {
 	Fingerprint *fingerprint.Print `json:"fingerprint,omitempty"`
 	// Objects are the instance's Kubernetes objects, cleaned.
 	Objects []json.RawMessage `json:"objects"`
+	// Images are what the instance's containers ran.
+	Images []Image `json:"images,omitempty"`
+	// Release is the Helm release that the instance is; nil where it is none.
+	Release *Release `json:"release,omitempty"`
+}
+
+// Image is the image that a container ran.
+type Image struct {
+	// Component is the value of cht.service.
+	Component string `json:"component"`
+	Container string `json:"container"`
+	// Image as the pod names it, and ID with the digest as the node knows it.
+	Image string `json:"image"`
+	ID    string `json:"id,omitempty"`
+}
+
+// Release is a Helm release as Helm's own newest Secret of it tells.
+type Release struct {
+	Name       string `json:"name"`
+	Revision   int    `json:"revision"`
+	Chart      string `json:"chart"`
+	Version    string `json:"version"`
+	AppVersion string `json:"appVersion,omitempty"`
+	// Values are those given for the release. They may hold passwords, as Secrets do.
+	Values json.RawMessage `json:"values,omitempty"`
 }
 
 // Survey is what a CouchDB cluster says of itself at one time.

@@ -1,15 +1,12 @@
 package catalog
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -69,14 +66,12 @@ func secretName(uid types.UID, part int) string {
 // Put writes a record: all other parts first, the head last. Writing it again
 // replaces it.
 func (s Store) Put(ctx context.Context, r Record, allowed []string) (head string, err error) {
-	r.Format = FormatVersion
-	var packed bytes.Buffer
-	zip := gzip.NewWriter(&packed)
-	if err := errors.Join(json.NewEncoder(zip).Encode(r), zip.Close()); err != nil {
-		return "", fmt.Errorf("encode record: %w", err)
+	packed, err := Encode(r)
+	if err != nil {
+		return "", err
 	}
-	digest := sha256.Sum256(packed.Bytes())
-	chunks := slices.Collect(slices.Chunk(packed.Bytes(), chunkBytes))
+	digest := sha256.Sum256(packed)
+	chunks := slices.Collect(slices.Chunk(packed, chunkBytes))
 	for part := len(chunks) - 1; part >= 0; part-- {
 		secret := &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{
@@ -134,15 +129,11 @@ func (s Store) Get(ctx context.Context, head string) (Record, error) {
 	if sum := sha256.Sum256(packed); hex.EncodeToString(sum[:]) != digest {
 		return r, fmt.Errorf("record %s/%s is damaged: its SHA-256 is not the one noted", s.Namespace, head)
 	}
-	zip, err := gzip.NewReader(bytes.NewReader(packed))
-	if err != nil {
+	if r, err = Decode(packed, maxRecord); err != nil {
 		return r, fmt.Errorf("record %s/%s: %w", s.Namespace, head, err)
 	}
-	if err := json.NewDecoder(io.LimitReader(zip, maxRecord)).Decode(&r); err != nil {
-		return r, fmt.Errorf("record %s/%s: decode: %w", s.Namespace, head, err)
-	}
-	if r.Format != FormatVersion {
-		return r, fmt.Errorf("record %s/%s has format %d, this version reads %d; use a newer cht-backup", s.Namespace, head, r.Format, FormatVersion)
+	if r.UID != uid {
+		return r, fmt.Errorf("record %s/%s says that it is of backup %q, its label says %q", s.Namespace, head, r.UID, uid)
 	}
 	return r, nil
 }

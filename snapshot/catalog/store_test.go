@@ -22,19 +22,22 @@ import (
 	"github.com/medic/cht-backup/snapshot/couchdb"
 )
 
-const home = "cht-backup-system"
+const (
+	home = "cht-backup-system"
+	node = "couchdb@127.0.0.1"
+)
 
 func store(objects ...client.Object) Store {
 	return Store{Client: fake.NewClientBuilder().WithObjects(objects...).Build(), Namespace: home}
 }
 
 func record(uid types.UID) Record {
-	m := couchdb.ShardMap{ID: "medic", Suffix: []int{46, 49}, Changelog: [][]string{{"add", "00000000-ffffffff", "couchdb@a"}},
-		ByNode: map[string][]string{"couchdb@a": {"00000000-ffffffff"}}, ByRange: map[string][]string{"00000000-ffffffff": {"couchdb@a"}}, Props: json.RawMessage(`{}`)}
+	m := couchdb.ShardMap{ID: "medic", Suffix: []int{46, 49}, Changelog: [][]string{{"add", "00000000-ffffffff", node}},
+		ByNode: map[string][]string{node: {"00000000-ffffffff"}}, ByRange: map[string][]string{"00000000-ffffffff": {node}}, Props: json.RawMessage(`{}`)}
 	survey := Survey{ShardMaps: map[string]couchdb.ShardMap{"medic": m}, Counts: map[string]couchdb.Counts{"medic": {Documents: 7, Deleted: 1}}}
 	return Record{Namespace: "cht-kilifi", Name: "nightly", UID: uid, CutTime: time.Date(2026, 7, 1, 12, 0, 0, 5000, time.UTC), Consistency: api.Consistent, CouchDB: "3.5.2",
-		Nodes:  []Node{{Service: "couchdb", ErlangName: "couchdb@127.0.0.1", Claim: "couchdb-claim0", DataSubPath: "data", ConfigOnVolume: true, Driver: "d", SnapshotHandle: "snap-1"}},
-		Before: survey, After: survey, Objects: []json.RawMessage{json.RawMessage(`{"kind":"Secret"}`)}}
+		Nodes:  []Node{{Service: "couchdb", ErlangName: node, Claim: "couchdb-claim0", DataSubPath: "data", ConfigOnVolume: true, Driver: "d", SnapshotHandle: "snap-1"}},
+		Before: survey, After: survey, Objects: []json.RawMessage{json.RawMessage(`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"cht-couchdb-credentials","namespace":"cht-kilifi"}}`)}}
 }
 
 // large makes a record that does not compress below several chunks.
@@ -45,8 +48,9 @@ func large(uid types.UID) Record {
 		name := fmt.Sprintf("medic-user-%d-meta", i)
 		m := couchdb.ShardMap{ID: name, ByNode: map[string][]string{}, ByRange: map[string][]string{}}
 		for range 12 {
-			shard := fmt.Sprintf("%016x-%016x", random.Uint64(), random.Uint64())
-			m.ByNode["couchdb@a"] = append(m.ByNode["couchdb@a"], shard)
+			shard := fmt.Sprintf("%08x-%08x", random.Uint32(), random.Uint32())
+			m.ByRange[shard] = []string{node}
+			m.ByNode[node] = append(m.ByNode[node], shard)
 		}
 		r.Before.ShardMaps[name] = m
 	}
@@ -221,7 +225,7 @@ func TestListAllowDelete(t *testing.T) {
 		}
 	}
 	second := record("uid-2")
-	second.Namespace, second.Name = "cht-other", strings.Repeat("n", 200) // longer than a label may be
+	second.Namespace, second.Name, second.Objects = "cht-other", strings.Repeat("n", 200), nil // longer than a label may be
 	if _, err := s.Put(t.Context(), second, []string{"clone", "drill"}); err != nil {
 		t.Fatal(err)
 	}
