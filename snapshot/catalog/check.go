@@ -130,7 +130,10 @@ func (n Node) check() error {
 	if err := checkText("snapshotHandle", n.SnapshotHandle, maxText); err != nil {
 		return err
 	}
-	return checkEBS(n.EBS)
+	if err := checkEBS(n.EBS); err != nil {
+		return err
+	}
+	return checkCopies(n.Copies)
 }
 
 // checkSubPath refuses what could lead out of a volume, or into a command: a subPath

@@ -1,0 +1,68 @@
+package e2e
+
+import (
+	"context"
+	"testing"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/integration/harness"
+	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/catalog/bucket"
+)
+
+func (a *away) controller(c *harness.Cluster) ([]client.Object, error) {
+	return harness.ControllerObjects(c)
+}
+
+// cataloged puts the backup's record into the catalog.
+func (a *away) cataloged(ctx context.Context, t *testing.T, c *harness.Cluster, b *api.Backup) {
+	t.Helper()
+	record, err := records(c).Get(ctx, b.Status.Record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	catalogued, err := bucket.Open(ctx, a.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = catalogued.Close() }()
+	if _, err := catalogued.Put(ctx, record, bucket.Writer{Cluster: "lost", Program: "test", Recipients: []string{a.identity.Recipient().String()}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// bringBack restores a CHT that was lost.
+func (a *away) bringBack(ctx context.Context, t *testing.T, c *harness.Cluster, was *lost, target string) {
+	t.Helper()
+	found, _, err := bucket.Find(ctx, a.url+"/"+was.Namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = found.Close() }()
+	var record catalog.Record
+	if _, err := found.Heads(ctx, was.Namespace, func(h bucket.Head) error {
+		m, r, err := found.Record(ctx, h)
+		if err != nil {
+			return err
+		}
+		secrets, err := found.Secrets(ctx, m, a.identity)
+		if err != nil {
+			return err
+		}
+		record, err = secrets.Into(r)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := records(c).Put(ctx, record, []string{target}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.CreateNamespace(ctx, target); err != nil {
+		t.Fatal(err)
+	}
+	spec := sourceOf(was.backup)
+	spec.GoLive = true
+	c.Restore(t, target, "r", spec, restoreWithin)
+}

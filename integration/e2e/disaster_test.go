@@ -1,0 +1,187 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/integration/cht"
+	"github.com/medic/cht-backup/integration/cht/load"
+	"github.com/medic/cht-backup/integration/harness"
+	"github.com/medic/cht-backup/snapshot/catalog/bucket"
+)
+
+// lost is a CHT that goes down with its cluster.
+type lost struct {
+	cht.Options
+	backup   *api.Backup
+	writes   []load.Write
+	contents *load.Dump
+}
+
+// TestClusterLost loses a whole cluster: etcd, certificates, images, everything but the
+// storage behind its drivers and a catalog in a bucket. In a new cluster one command
+// brings each CHT back. It is not parallel: there is one cluster for all tests.
+func TestClusterLost(t *testing.T) {
+	c := suite.Cluster(t)
+	if !c.Local {
+		t.Skip("needs the testbed: nobody's cluster is destroyed but that")
+	}
+	ctx := bounded(t, 12*time.Minute)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+		defer cancel()
+		if err := c.Again(ctx); err != nil {
+			t.Errorf("make the cluster again for the other tests: %v", err)
+		}
+	})
+	off := offsite(t)
+	c.Controller = off.controller
+	if err := c.InstallController(ctx); err != nil {
+		t.Fatal(err)
+	}
+	secrets := []string{`p/w%d@of#the&lost`}
+	by := map[string]*lost{}
+	for name, change := range map[string]func(*cht.Options){
+		"by CSI, through handles": func(o *cht.Options) { o.Components, o.IngressHost = cht.AllComponents, "lost.example" },
+	} {
+		o := deployed(ctx, t, c, 3, func(o *cht.Options) {
+			change(o)
+			o.Password = secrets[0]
+		})
+		by[name] = backedUpUnderLoad(ctx, t, c, o, api.BackupSpec{})
+		off.cataloged(ctx, t, c, by[name].backup)
+	}
+	said := spoken(ctx, t, c)
+
+	if err := c.Lose(ctx); err != nil {
+		t.Fatal(err)
+	}
+	var namespaces corev1.NamespaceList
+	if err := c.Client.List(ctx, &namespaces); err != nil {
+		t.Fatal(err)
+	}
+	for _, ns := range namespaces.Items {
+		if strings.HasPrefix(ns.Name, "cht-") {
+			t.Fatalf("the new cluster has namespace %s: nothing was lost", ns.Name)
+		}
+	}
+	if err := c.InstallController(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for name, was := range by {
+		t.Run(name, func(t *testing.T) {
+			target := was.Namespace + "-again"
+			off.bringBack(ctx, t, c, was, target)
+			t.Cleanup(func() { _ = c.DeleteNamespace(context.Background(), target) })
+			sameAgain(ctx, t, c, was, target)
+		})
+	}
+	said += spoken(ctx, t, c)
+	for i, secret := range append(secrets, off.identity.String()) {
+		if _, in := bucket.Contains([]byte(said), []string{secret}); in {
+			t.Errorf("credential %d of those used is in a log, an event or a status", i)
+		}
+	}
+	if err := bucket.Scan(ctx, off.url, append(secrets, url.QueryEscape(secrets[0]), off.identity.String())); err != nil {
+		t.Error(err)
+	}
+}
+
+// backedUpUnderLoad takes a backup while documents are written.
+func backedUpUnderLoad(ctx context.Context, t *testing.T, c *harness.Cluster, o cht.Options, spec api.BackupSpec) *lost {
+	t.Helper()
+	writer := writing(ctx, t, c, o.Namespace, "writer", "--rate", "40", "--prefix", "load-")
+	time.Sleep(2 * time.Second) // some writes from before
+	was := &lost{Options: o, backup: guardedBackup(t, c, o.Namespace, "nightly", spec)}
+	stopped(ctx, t, writer)
+	was.writes = writer.Writes()
+	was.contents = without(dumped(ctx, t, c, o, o.Namespace), "load-")
+	return was
+}
+
+// sameAgain compares what was brought back with what was lost, by documents.
+func sameAgain(ctx context.Context, t *testing.T, c *harness.Cluster, was *lost, target string) {
+	t.Helper()
+	again := dumped(ctx, t, c, was.Options, target)
+	if v := load.CheckWrites(again, was.writes, was.backup.Status.Timeline.QuiesceStart.Time, was.backup.Status.Timeline.Released.Time); !v.Good() {
+		t.Errorf("writes: %s", v)
+	} else {
+		t.Logf("writes: %s", v)
+	}
+	if diff := load.Diff(was.contents, without(again, "load-")); len(diff) > 0 {
+		t.Errorf("%d differences, the first: %v", len(diff), diff[:min(5, len(diff))])
+	}
+}
+
+// away is what is left of a cluster: a catalog on this machine's disk, and an identity
+// that never was in the cluster.
+type away struct {
+	dir, url string
+	identity *age.X25519Identity
+	file     string
+}
+
+func offsite(t *testing.T) *away {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "cht-catalog-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	identity, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &away{dir: dir, url: "file://" + dir, identity: identity, file: filepath.Join(t.TempDir(), "identity")}
+	if err := os.WriteFile(a.file, []byte(identity.String()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(dir, controllerUser, controllerUser); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// controllerUser is whom the controller's image runs as.
+const controllerUser = 65532
+
+// spoken is everything that the product said: the controller's log, events, and our
+// objects with their statuses.
+func spoken(ctx context.Context, t *testing.T, c *harness.Cluster) string {
+	t.Helper()
+	var all bytes.Buffer
+	pod, err := c.ControllerPod(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := c.Kube.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{}).DoRaw(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all.Write(log)
+	events, err := c.Kube.EventsV1().Events("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, list := range []client.ObjectList{&api.BackupList{}, &api.RestoreList{}} {
+		if err := c.Client.List(ctx, list); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&all, "%+v\n", list)
+	}
+	fmt.Fprintf(&all, "%+v\n", events)
+	return all.String()
+}
