@@ -33,15 +33,18 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup, instance *found
 	}
 
 	// 1. Read what there is to back up, and refuse what cannot be.
-	cut, done, err := r.Snapshotter.Prepare(ctx, b, instance.Nodes)
-	if err != nil {
-		return 0, err
-	}
-	defer done()
 	couch, err := r.joinCluster(ctx, instance.Instance)
 	if err != nil {
 		return 0, err
 	}
+	for i := range instance.Nodes {
+		instance.Nodes[i].ErlangName = couch.names[i]
+	}
+	cut, err := r.Snapshotter.Prepare(ctx, b, instance.Nodes)
+	if err != nil {
+		return 0, err
+	}
+	defer cut.Done()
 	objects, err := cht.Objects(ctx, r.Client, b.Namespace)
 	if err != nil {
 		return 0, err
@@ -60,7 +63,13 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup, instance *found
 	if err != nil {
 		return 0, err
 	}
+	if cut.Warm != nil {
+		if err := cut.Warm(ctx); err != nil {
+			return 0, err
+		}
+	}
 	noted := couch.beginFingerprint(ctx, b.Spec.Fingerprint, before.Counts, infos)
+	b.Status.Volumes = cut.Volumes // whoever cleans up after us must know where to look
 	if err := r.enter(ctx, b, api.PhaseCutting, fmt.Sprintf("attempt %d: quiesce %s, cutting %d volumes", b.Status.Attempt, h.mode, len(instance.Nodes))); err != nil {
 		return 0, err
 	}
@@ -68,7 +77,7 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup, instance *found
 	// 4. Hold, cut, release.
 	var volumes []api.VolumeStatus
 	times, err := quiesce.Stall(ctx, h.streams, h.maxStall, func(ctx context.Context) (err error) {
-		volumes, err = cut(ctx)
+		volumes, err = cut.Make(ctx)
 		return err
 	})
 	log.FromContext(ctx).Info("stall", "mode", h.mode, "quiesce", times.Quiesced.Sub(times.Start), "cut", times.Cut.Sub(times.Quiesced),
@@ -87,10 +96,9 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup, instance *found
 		b.Status.Consistency = api.CrashConsistent
 	}
 	b.Status.Volumes = volumes
-	for i := range volumes { // now, since who deletes a snapshot by hand does not wait until it is ready
-		if err := r.Snapshotter.Mark(ctx, b, &volumes[i]); err != nil {
-			log.FromContext(ctx).Info("a snapshot is not marked yet; it will be once it is ready", "snapshot", volumes[i].Snapshot, "error", err.Error())
-		}
+	// Now, since who deletes a snapshot by hand does not wait until it is ready.
+	if err := r.Snapshotter.Mark(ctx, b, pointers(volumes)...); err != nil {
+		log.FromContext(ctx).Info("the snapshots are not marked yet; they will be once they are ready", "error", err.Error())
 	}
 
 	// 5. Look again, and write down what a restore needs.
@@ -139,14 +147,18 @@ func (r *Reconciler) noteStall(b *api.Backup, h hold, t quiesce.Times) {
 func (r *Reconciler) record(ctx context.Context, b *api.Backup, instance *found, couch cluster, before, after catalog.Survey) (catalog.Record, error) {
 	record := catalog.Record{Namespace: b.Namespace, Name: b.Name, UID: b.UID, Consistency: b.Status.Consistency,
 		CouchDB: couch.version, Before: before, After: after}
-	volumes := map[string]*api.VolumeStatus{}
-	for i := range b.Status.Volumes {
-		v := &b.Status.Volumes[i]
+	volumes, nameless := map[string]*api.VolumeStatus{}, []*api.VolumeStatus{}
+	for _, v := range pointers(b.Status.Volumes) {
 		if v.Handle == "" { // the driver may name it a moment after the cut
-			if err := r.Snapshotter.Refresh(ctx, v); err != nil {
-				return record, err
-			}
+			nameless = append(nameless, v)
 		}
+	}
+	if len(nameless) > 0 {
+		if err := r.Snapshotter.Refresh(ctx, nameless...); err != nil {
+			return record, err
+		}
+	}
+	for _, v := range pointers(b.Status.Volumes) {
 		if v.Handle == "" || v.CutTime == nil {
 			return record, reason.Failed(api.ReasonSnapshotFailed, "%s: the driver gave snapshot %s no handle", v.Node, v.Snapshot)
 		}
@@ -157,11 +169,11 @@ func (r *Reconciler) record(ctx context.Context, b *api.Backup, instance *found,
 		volumes[v.Node] = v
 	}
 	b.Status.CutTime = &metav1.MicroTime{Time: record.CutTime}
-	for i, n := range instance.Nodes {
+	for _, n := range instance.Nodes {
 		v, claim := volumes[n.Service], instance.inventory.Claims[n.Claim.Name]
-		node := catalog.Node{Service: n.Service, ErlangName: couch.names[i], Claim: n.Claim.Name, ClaimLabels: claim.Labels, StorageClass: n.Claim.StorageClass,
+		node := catalog.Node{Service: n.Service, ErlangName: n.ErlangName, Claim: n.Claim.Name, ClaimLabels: claim.Labels, StorageClass: n.Claim.StorageClass,
 			CapacityBytes: n.Claim.Capacity, FSType: n.Claim.FSType, Partition: n.Claim.Partition, DataSubPath: n.DataSubPath, ConfigSubPath: n.ConfigSubPath, ConfigOnVolume: n.ConfigOnVolume,
-			Driver: v.Driver, SnapshotHandle: v.Handle, SnapshotContent: v.Content}
+			Method: v.Method, EBS: v.EBS, Driver: v.Driver, SnapshotHandle: v.Handle, SnapshotContent: v.Content}
 		if v.RestoreSize != nil {
 			node.RestoreBytes = v.RestoreSize.Value()
 		}
@@ -170,25 +182,51 @@ func (r *Reconciler) record(ctx context.Context, b *api.Backup, instance *found,
 	return record, nil
 }
 
+// keepReady asks the storage how far it is, keeps what has become ready, and counts
+// that. Ready is only ever written down once the snapshot is kept, too.
+func (r *Reconciler) keepReady(ctx context.Context, b *api.Backup) (ready int, err error) {
+	var waiting, done []*api.VolumeStatus
+	for _, v := range pointers(b.Status.Volumes) {
+		if !v.Ready {
+			waiting = append(waiting, v)
+		}
+	}
+	ready = len(b.Status.Volumes) - len(waiting)
+	if len(waiting) == 0 {
+		return ready, nil
+	}
+	err = r.Snapshotter.Refresh(ctx, waiting...)
+	for _, v := range waiting {
+		if v.Ready {
+			done = append(done, v)
+		}
+	}
+	if err == nil && len(done) > 0 {
+		err = r.Snapshotter.Keep(ctx, b, done...)
+	}
+	if err != nil {
+		for _, v := range done {
+			v.Ready = false
+		}
+		return ready, err
+	}
+	return ready + len(done), nil
+}
+
+func pointers(volumes []api.VolumeStatus) []*api.VolumeStatus {
+	all := make([]*api.VolumeStatus, len(volumes))
+	for i := range volumes {
+		all[i] = &volumes[i]
+	}
+	return all
+}
+
 // finish waits until the storage is done and the fingerprint is taken, and
 // completes the backup.
 func (r *Reconciler) finish(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
-	ready := 0
-	for i := range b.Status.Volumes {
-		v := &b.Status.Volumes[i]
-		if !v.Ready { // Ready is only ever written down once the snapshot is kept, too
-			if err := r.Snapshotter.Refresh(ctx, v); err != nil {
-				return 0, err
-			}
-			if !v.Ready {
-				continue
-			}
-			if err := r.Snapshotter.Keep(ctx, b, v); err != nil {
-				v.Ready = false
-				return 0, err
-			}
-		}
-		ready++
+	ready, err := r.keepReady(ctx, b)
+	if err != nil {
+		return 0, err
 	}
 	// The sooner after the cut, the fewer documents have changed; so it is not left
 	// until the storage is ready.

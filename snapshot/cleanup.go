@@ -7,11 +7,13 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/status"
 )
 
 const (
@@ -36,6 +38,7 @@ func (r *Reconciler) discard(ctx context.Context, b *api.Backup) (left int, err 
 func (r *Reconciler) cleanUp(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
 	left, err := r.discard(ctx, b)
 	if err != nil {
+		r.stuck(b, err)
 		return 0, err
 	}
 	if left > 0 {
@@ -44,13 +47,26 @@ func (r *Reconciler) cleanUp(ctx context.Context, b *api.Backup) (again time.Dur
 	b.Status.Volumes, b.Status.Record, b.Status.CutTime, b.Status.Consistency, b.Status.Databases = nil, "", nil, "", 0
 	if b.Status.PendingReason == "" {
 		b.Status.Phase, b.Status.PendingMessage = api.PhasePending, ""
-		return beforeRetry, nil
+		return max(beforeRetry, r.patience(b)), nil
 	}
 	now := metav1.NewMicroTime(r.Now())
 	b.Status.CompletionTime, b.Status.Phase = &now, api.PhaseFailed
 	r.conclude(b, false, b.Status.PendingReason, b.Status.PendingMessage)
 	b.Status.PendingReason, b.Status.PendingMessage = "", ""
 	return 0, nil
+}
+
+// stuck says what the clean-up waits for; why the attempt failed stays to be read.
+func (r *Reconciler) stuck(b *api.Backup, err error) {
+	why := api.ReasonProgressing
+	if c := meta.FindStatusCondition(b.Status.Conditions, api.ConditionReady); c != nil {
+		why = c.Reason
+	}
+	message := "cleaning up: " + err.Error()
+	if b.Status.PendingMessage != "" {
+		message = b.Status.PendingMessage + "; " + message
+	}
+	status.Set(b, &b.Status.Conditions, metav1.ConditionUnknown, why, message)
 }
 
 // remove serves the finalizer. Deleting a Backup deletes its snapshots and its
@@ -67,9 +83,13 @@ func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Dura
 	if retains(b, &namespace) {
 		part = r.retain
 	}
-	if left, err := part(ctx, b); err != nil || left > 0 {
-		return stillThere, err
+	if left, err := part(ctx, b); err != nil {
+		status.Event(r.Events, b, corev1.EventTypeWarning, api.ReasonSnapshotFailed, "The backup cannot be deleted yet: "+err.Error())
+		return 0, err
+	} else if left > 0 {
+		return stillThere, nil
 	}
+	r.later.Delete(b.UID)
 	base := b.DeepCopy()
 	controllerutil.RemoveFinalizer(b, api.Finalizer)
 	if err := r.Client.Patch(ctx, b, client.MergeFrom(base)); client.IgnoreNotFound(err) != nil {

@@ -26,6 +26,7 @@ import (
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/cht"
+	"github.com/medic/cht-backup/snapshot/cut"
 	"github.com/medic/cht-backup/snapshot/queue"
 )
 
@@ -143,19 +144,21 @@ func ready(b *api.Backup) metav1.Condition {
 type fakeSnapshotter struct {
 	prepareErr, cutErr, refreshErr, markErr, keepErr error
 	// failFirst is how many cuts fail with cutErr; 0 means all.
-	failFirst                                    int
-	neverReady                                   bool
-	prepared, cuts, done, discards, marked, kept int
+	failFirst                                               int
+	neverReady                                              bool
+	prepared, cuts, done, discards, marked, kept, refreshes int
+	planned                                                 []api.VolumeStatus
+	warm                                                    func(context.Context) error
 	// stuck is how many discards find one snapshot still there.
 	stuck int
 }
 
-func (f *fakeSnapshotter) Prepare(_ context.Context, b *api.Backup, nodes []cht.Node) (func(context.Context) ([]api.VolumeStatus, error), func(), error) {
+func (f *fakeSnapshotter) Prepare(_ context.Context, b *api.Backup, nodes []cht.Node) (cut.Prepared, error) {
 	f.prepared++
 	if f.prepareErr != nil {
-		return nil, nil, f.prepareErr
+		return cut.Prepared{}, f.prepareErr
 	}
-	cut := func(context.Context) ([]api.VolumeStatus, error) {
+	makeIt := func(context.Context) ([]api.VolumeStatus, error) {
 		f.cuts++
 		if f.cutErr != nil && (f.failFirst == 0 || f.cuts <= f.failFirst) {
 			return nil, f.cutErr
@@ -167,20 +170,23 @@ func (f *fakeSnapshotter) Prepare(_ context.Context, b *api.Backup, nodes []cht.
 		}
 		return volumes, nil
 	}
-	return cut, func() { f.done++ }, nil
+	return cut.Prepared{Make: makeIt, Done: func() { f.done++ }, Volumes: f.planned, Warm: f.warm}, nil
 }
 
-func (f *fakeSnapshotter) Refresh(_ context.Context, v *api.VolumeStatus) error {
-	v.Ready = !f.neverReady
+func (f *fakeSnapshotter) Refresh(_ context.Context, volumes ...*api.VolumeStatus) error {
+	f.refreshes++
+	for _, v := range volumes {
+		v.Ready = !f.neverReady
+	}
 	return f.refreshErr
 }
 
-func (f *fakeSnapshotter) Mark(context.Context, *api.Backup, *api.VolumeStatus) error {
+func (f *fakeSnapshotter) Mark(context.Context, *api.Backup, ...*api.VolumeStatus) error {
 	f.marked++
 	return f.markErr
 }
 
-func (f *fakeSnapshotter) Keep(context.Context, *api.Backup, *api.VolumeStatus) error {
+func (f *fakeSnapshotter) Keep(context.Context, *api.Backup, ...*api.VolumeStatus) error {
 	f.kept++
 	return f.keepErr
 }

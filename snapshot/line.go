@@ -109,7 +109,7 @@ func (r *Reconciler) mayRun(ctx context.Context, b *api.Backup) (instance *found
 	}
 	var drivers []string
 	for _, n := range i.Nodes {
-		drivers = append(drivers, n.Claim.Driver)
+		drivers = append(drivers, n.Claim.Storage())
 	}
 	if place = r.line.Begin(client.ObjectKeyFromObject(b), drivers, r.Now()); !place.Runs {
 		return nil, r.wait(b, place), nil

@@ -46,7 +46,10 @@ type Reconciler struct {
 
 	starting sync.Mutex // guards the making of line
 	line     *queue.Queue
-	work     func(types.NamespacedName) // hands a backup to the controller's workers
+	// later are the earliest times of the next attempt, where the storage asked for
+	// patience. A controller that starts anew has none, and may ask too early once.
+	later sync.Map                   // types.UID to time.Time
+	work  func(types.NamespacedName) // hands a backup to the controller's workers
 }
 
 // Reconcile brings one Backup forward. Which step is next follows from the
@@ -104,6 +107,9 @@ func (r *Reconciler) step(ctx context.Context, b *api.Backup) (again time.Durati
 		b.Status.Phase = api.PhasePending
 		fallthrough
 	case api.PhasePending:
+		if wait := r.patience(b); wait > 0 {
+			return wait, nil
+		}
 		instance, again, err := r.mayRun(ctx, b)
 		if err != nil || instance == nil {
 			return again, err
@@ -135,6 +141,11 @@ func (r *Reconciler) failed(b *api.Backup, err error) (time.Duration, error) {
 	if retry {
 		b.Status.PendingReason = ""
 		message = fmt.Sprintf("attempt %d of %d: %s; trying again after a clean-up", b.Status.Attempt, b.Spec.Attempts, err)
+		if e.Wait > 0 {
+			wait := e.Wait << min(max(b.Status.Attempt-1, 0), 6)
+			r.later.Store(b.UID, r.Now().Add(wait))
+			message += fmt.Sprintf(", not before %s are over", wait)
+		}
 	}
 	b.Status.Phase = api.PhaseCleaningUp
 	if retry { // otherwise the end is told when it has come
@@ -142,6 +153,20 @@ func (r *Reconciler) failed(b *api.Backup, err error) (time.Duration, error) {
 	}
 	status.Set(b, &b.Status.Conditions, metav1.ConditionUnknown, e.Reason, message)
 	return time.Millisecond, nil
+}
+
+// patience tells for how long the next attempt must wait yet.
+func (r *Reconciler) patience(b *api.Backup) time.Duration {
+	at, waits := r.later.Load(b.UID)
+	if !waits {
+		return 0
+	}
+	until, ok := at.(time.Time)
+	if wait := until.Sub(r.Now()); ok && wait > 0 {
+		return wait
+	}
+	r.later.Delete(b.UID)
+	return 0
 }
 
 // enter writes a phase down before its work begins.

@@ -43,12 +43,19 @@ func (r *Reconciler) retain(ctx context.Context, b *api.Backup) (left int, err e
 		v := &b.Status.Volumes[i]
 		// Somebody may have let the storage's snapshot go with its content meanwhile.
 		err := r.Snapshotter.Keep(ctx, b, v)
+		gone := " (its VolumeSnapshotContent " + v.Content + " is gone)"
+		if v.Method == api.MethodEBS {
+			gone = " (it is gone, or was not made for this backup)"
+		}
 		switch {
 		case err == nil:
 			handles = append(handles, v.Handle)
 		case apierrors.IsNotFound(err) || reason.Of(err) != nil:
-			log.FromContext(ctx).Info("a snapshot is not kept, since it is no longer there", "content", v.Content, "error", err.Error())
-			handles = append(handles, v.Handle+" (its VolumeSnapshotContent "+v.Content+" is gone)")
+			log.FromContext(ctx).Info("a snapshot is not kept, since it is no longer there", "content", v.Content, "handle", v.Handle, "error", err.Error())
+			handles = append(handles, v.Handle+gone)
+		case v.Method == api.MethodEBS: // it stays there anyway, and shall not hold the namespace until EC2 answers
+			log.FromContext(ctx).Info("it was not looked whether a snapshot is there", "handle", v.Handle, "error", err.Error())
+			handles = append(handles, v.Handle+" (EC2 did not say whether it is there)")
 		default:
 			return 0, err
 		}

@@ -5,21 +5,24 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/cht"
+	"github.com/medic/cht-backup/snapshot/cut"
 )
 
-// Snapshotter cuts volumes on one kind of storage.
+// Snapshotter cuts volumes on one kind of storage, or on several.
 type Snapshotter interface {
 	// Prepare does all that a cut needs and that can be done before the quiesce:
-	// it refuses volumes that it cannot cut. cut then fixes the point in time of
-	// all volumes at once and returns; done frees what Prepare opened.
-	Prepare(ctx context.Context, b *api.Backup, nodes []cht.Node) (cut func(context.Context) ([]api.VolumeStatus, error), done func(), err error)
-	// Refresh brings a cut volume's status up to date.
-	Refresh(ctx context.Context, v *api.VolumeStatus) error
-	// Mark writes on a cut whose it is, so that it is found by that.
-	Mark(ctx context.Context, b *api.Backup, v *api.VolumeStatus) error
-	// Keep makes a cut outlive the namespace it was taken in, and marks it.
-	Keep(ctx context.Context, b *api.Backup, v *api.VolumeStatus) error
+	// it refuses volumes that it cannot cut.
+	Prepare(ctx context.Context, b *api.Backup, nodes []cht.Node) (cut.Prepared, error)
+	// Refresh brings the status of cut volumes up to date.
+	Refresh(ctx context.Context, volumes ...*api.VolumeStatus) error
+	// Mark writes on cuts whose they are, so that they are found by that. It is called
+	// once it is known that the set is a good one.
+	Mark(ctx context.Context, b *api.Backup, volumes ...*api.VolumeStatus) error
+	// Keep makes cuts outlive the namespace they were taken in, and marks them. The
+	// error of one that is gone bears a reason, or is that of an object not found.
+	Keep(ctx context.Context, b *api.Backup, volumes ...*api.VolumeStatus) error
 	// Discard removes what the backup has in the storage and tells how much of it
-	// is still there.
+	// is still there. It knows of an attempt what stands in the status, which may be
+	// no more than what was to be cut.
 	Discard(ctx context.Context, b *api.Backup) (left int, err error)
 }

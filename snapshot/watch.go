@@ -2,11 +2,13 @@ package snapshot
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
@@ -35,13 +37,31 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		r.work = func(key types.NamespacedName) { work.Add(ctrl.Request{NamespacedName: key}) }
 		return nil
 	})
-	return ctrl.NewControllerManagedBy(mgr).For(&api.Backup{}, builder.WithPredicates(toBeWorkedOn())).
-		Owns(&corev1.Pod{}, builder.OnlyMetadata, builder.WithPredicates(gone())).
-		Owns(&snapv1.VolumeSnapshot{}, builder.WithPredicates(storageSpoke())).
-		WatchesRawSource(woken).
+	b := ctrl.NewControllerManagedBy(mgr).For(&api.Backup{}, builder.WithPredicates(toBeWorkedOn())).
+		Owns(&corev1.Pod{}, builder.OnlyMetadata, builder.WithPredicates(gone()))
+	// A cluster whose volumes are all cut by EBS need not have the kind; to watch it
+	// there would end the controller.
+	if has, err := HasSnapshots(mgr.GetRESTMapper()); err != nil {
+		return err
+	} else if has {
+		b = b.Owns(&snapv1.VolumeSnapshot{}, builder.WithPredicates(storageSpoke()))
+	}
+	return b.WatchesRawSource(woken).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 2 * r.limits().Cluster,
 			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[ctrl.Request](10*time.Millisecond, longestPause)}).
 		Complete(r)
+}
+
+// HasSnapshots tells whether the cluster has the kind VolumeSnapshot.
+func HasSnapshots(mapper meta.RESTMapper) (bool, error) {
+	kind := snapv1.SchemeGroupVersion.WithKind("VolumeSnapshot")
+	_, err := mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	if meta.IsNoMatchError(err) {
+		return false, nil
+	} else if err != nil {
+		return false, fmt.Errorf("look whether the cluster has VolumeSnapshots: %w", err)
+	}
+	return true, nil
 }
 
 // toBeWorkedOn passes over the Backups that have ended, of which there are many, and
@@ -90,22 +110,25 @@ func said(s *snapv1.VolumeSnapshot) (word struct{ ready, failed bool }) {
 // CacheOptions keep the watches small: of the cluster's pods and snapshots only those
 // that the controller made, and of all objects only what the watches look at. What
 // decides is read from the API server. There may be tens of thousands: every backup
-// that is kept, and every volume of it.
-func CacheOptions() cache.Options {
+// that is kept, and every volume of it. snapshots tells whether the cluster has the kind.
+func CacheOptions(snapshots bool) cache.Options {
 	exists, err := labels.NewRequirement(api.BackupUIDLabel, selection.Exists, nil)
 	if err != nil {
 		panic(err) // the label is a constant
 	}
 	ours := labels.NewSelector().Add(*exists)
-	return cache.Options{
+	o := cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Pod{}:            {Label: ours},
-			&snapv1.VolumeSnapshot{}: {Label: ours, Transform: slimSnapshot},
-			&api.Backup{}:            {Transform: slimBackup},
-			&api.Restore{}:           {Transform: slimRestore},
+			&corev1.Pod{}:  {Label: ours},
+			&api.Backup{}:  {Transform: slimBackup},
+			&api.Restore{}: {Transform: slimRestore},
 		},
 	}
+	if snapshots {
+		o.ByObject[&snapv1.VolumeSnapshot{}] = cache.ByObject{Label: ours, Transform: slimSnapshot}
+	}
+	return o
 }
 
 func slimMeta(o metav1.Object) {

@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/util/flowcontrol"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -29,6 +30,7 @@ import (
 	"github.com/medic/cht-backup/snapshot"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/csi"
+	"github.com/medic/cht-backup/snapshot/method"
 	"github.com/medic/cht-backup/snapshot/metrics"
 	"github.com/medic/cht-backup/snapshot/queue"
 	"github.com/medic/cht-backup/snapshot/quiesce"
@@ -49,6 +51,8 @@ type config struct {
 	LeaseDuration     time.Duration `mapstructure:"lease-duration"`
 	RequestsPerSecond float32       `mapstructure:"requests-per-second"`
 	IsolationOutside  []string      `mapstructure:"isolation-outside"`
+	ClusterName       string        `mapstructure:"cluster-name"`
+	EBSCallsPerSecond []string      `mapstructure:"ebs-calls-per-second"`
 }
 
 func controllerCommand() *cobra.Command {
@@ -68,6 +72,8 @@ func controllerCommand() *cobra.Command {
 	flags.Duration("lease-duration", 15*time.Second, "how long a dead leader is waited for")
 	flags.Float32("requests-per-second", 50, "bound on requests to the Kubernetes API, for backups and for restores each; bursts of twice as many")
 	flags.StringSlice("isolation-outside", nil, "`HOST:PORT,…` that the controller can reach and a clone must not: tried by its isolation probes, beside the source and the Kubernetes API")
+	flags.String("cluster-name", "", "name of this cluster in tags and in the catalog; default: the UID of namespace kube-system")
+	flags.StringSlice("ebs-calls-per-second", []string{"4/40"}, "`N/BURST or CALL=N/BURST,…`: calls that change something in EC2, of each kind and in one Region, a second and at once")
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
 		v := settings()
 		if err := v.BindPFlags(flags); err != nil {
@@ -90,6 +96,12 @@ func controllerCommand() *cobra.Command {
 			return err
 		}
 		if _, err := c.parallel(); err != nil {
+			return err
+		}
+		if _, err := c.ebsRates(); err != nil {
+			return err
+		}
+		if err := c.checkClusterName(); err != nil {
 			return err
 		}
 		ctrl.SetLogger(zap.New())
@@ -168,8 +180,20 @@ func runController(cmd *cobra.Command, c config) error {
 		return err
 	}
 	renew, retry := c.LeaseDuration*2/3, c.LeaseDuration/5
+	discovery, err := rest.HTTPClientFor(kube)
+	if err != nil {
+		return err
+	}
+	mapper, err := apiutil.NewDynamicRESTMapper(kube, discovery)
+	if err != nil {
+		return err
+	}
+	snapshots, err := snapshot.HasSnapshots(mapper)
+	if err != nil {
+		return err
+	}
 	mgr, err := ctrl.NewManager(kube, ctrl.Options{
-		Scheme: scheme, Cache: snapshot.CacheOptions(),
+		Scheme: scheme, Cache: snapshot.CacheOptions(snapshots),
 		Metrics: server.Options{BindAddress: c.MetricsAddress}, HealthProbeBindAddress: c.HealthAddress,
 		LeaderElection: c.LeaderElection, LeaderElectionID: "cht-backup", LeaderElectionNamespace: c.Namespace, LeaderElectionConfig: lease,
 		LeaseDuration: &c.LeaseDuration, RenewDeadline: &renew, RetryPeriod: &retry, LeaderElectionReleaseOnCancel: true,
@@ -222,8 +246,12 @@ func setUp(mgr ctrl.Manager, kube *rest.Config, c config) error {
 	if err != nil {
 		return err
 	}
+	cloud, _, err := c.ebsSnapshotter(direct)
+	if err != nil {
+		return err
+	}
 	backups := &snapshot.Reconciler{
-		Client: direct, Exec: quiesce.Execer{Config: kube, Client: clientset}, Snapshotter: csi.Snapshotter{Client: direct, Held: held},
+		Client: direct, Exec: quiesce.Execer{Config: kube, Client: clientset}, Snapshotter: method.Snapshotter{CSI: csi.Snapshotter{Client: direct, Held: held}, EBS: cloud},
 		Records: records, Events: recorder, Transport: transport, Image: c.Image, Now: time.Now, Parallel: parallel,
 	}
 	if err := backups.Setup(mgr); err != nil {

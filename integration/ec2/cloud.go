@@ -26,6 +26,10 @@ type Options struct {
 	Regions map[string]string
 	// Backing makes the bytes.
 	Backing Backing
+	// FullPages fills a page of DescribeSnapshots with what the filters let pass. EC2
+	// does not promise that, and a page of it may be empty with more to come: without
+	// FullPages MaxResults bounds what is looked through.
+	FullPages bool
 	// KeepCalls is how many calls are remembered one by one; 20,000 if 0. All are counted.
 	KeepCalls int
 }
@@ -61,6 +65,8 @@ func DefaultTiming() Timing {
 type Cloud struct {
 	now     func() time.Time
 	backing Backing
+	// fullPages: see Options.
+	fullPages bool
 
 	mu        sync.Mutex
 	rand      *rand.Rand
@@ -94,7 +100,7 @@ type region struct {
 // New makes one.
 func New(o Options) *Cloud {
 	c := &Cloud{
-		now: o.Now, backing: o.Backing, rand: rand.New(rand.NewPCG(o.Seed, 0x5eed)),
+		now: o.Now, backing: o.Backing, fullPages: o.FullPages, rand: rand.New(rand.NewPCG(o.Seed, 0x5eed)),
 		quotas: Published(), timing: DefaultTiming(),
 		regions: map[string]*region{}, keys: map[string]identity{}, rules: map[string]rules{}, snapshots: map[string]*snapshot{},
 		log: callLog{most: o.KeepCalls, counts: map[Count]int{}},

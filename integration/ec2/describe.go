@@ -34,21 +34,26 @@ func (c *Cloud) describeSnapshots(q *request, a *answer) error {
 		from = append(from, s)
 	}
 	if len(ids) == 0 {
-		from = q.region.snapshots.candidates(fs)
+		from = q.region.snapshots.rows
+		if w.most == 0 || c.fullPages {
+			from = q.region.snapshots.candidates(fs)
+		}
 		after, _ := slices.BinarySearchFunc(from, w.after+1, func(s *snapshot, seq uint64) int { return compare(s.seq, seq) })
 		from = from[after:]
 	}
-	page, next := c.passing(q, from, fs, w)
+	page, next := c.passing(q, from, fs, w, len(ids) == 0 && !c.fullPages)
 	now := c.time()
 	list(a, "snapshotSet", page, func(s *snapshot) { s.write(a, now, "status") })
 	a.text("nextToken", next)
 	return nil
 }
 
-// passing are the first that the caller may see and asks for.
-func (c *Cloud) passing(q *request, from []*snapshot, fs filters, w window) (page []*snapshot, next string) {
+// passing are the first that the caller may see and asks for. A sparse page counts
+// what it looked through, whatever the filters let pass of it.
+func (c *Cloud) passing(q *request, from []*snapshot, fs filters, w window, sparse bool) (page []*snapshot, next string) {
 	owners, restorable := q.list("Owner"), q.list("RestorableBy")
 	now := c.time()
+	looked, last := 0, uint64(0)
 	for _, s := range from {
 		if s.gone || now.Before(s.visible) || !s.readable(q.who.account) || !owned(s, q.who.account, owners) {
 			continue
@@ -58,13 +63,16 @@ func (c *Cloud) passing(q *request, from []*snapshot, fs filters, w window) (pag
 		}) {
 			continue
 		}
-		if !fs.match(func(name string) []string { return s.attribute(name, c) }, s.tags) {
-			continue
+		if w.most > 0 && looked == w.most {
+			return page, w.token(last)
 		}
-		if w.most > 0 && len(page) == w.most {
-			return page, w.token(page[len(page)-1].seq)
+		passes := fs.match(func(name string) []string { return s.attribute(name, c) }, s.tags)
+		if passes || sparse {
+			looked, last = looked+1, s.seq
 		}
-		page = append(page, s)
+		if passes {
+			page = append(page, s)
+		}
 	}
 	return page, ""
 }

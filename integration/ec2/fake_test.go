@@ -258,3 +258,23 @@ func TestRole(t *testing.T) {
 	_, err = e.CreateSnapshot(t.Context(), &sdk.CreateSnapshotInput{VolumeId: &vol})
 	wantCode(t, "as the role", err, "")
 }
+
+// EC2 may give empty pages with more to come.
+func TestSparsePages(t *testing.T) {
+	for _, full := range []bool{false, true} {
+		c := cloud(fake.Options{FullPages: full})
+		for i := range 12 {
+			set := "a"
+			if i > 9 {
+				set = "b"
+			}
+			stored(t, c, fake.Snapshot{Tags: map[string]string{"set": set}})
+		}
+		d, err := client(c, east, fake.DefaultAccount).DescribeSnapshots(t.Context(), &sdk.DescribeSnapshotsInput{
+			MaxResults: aws.Int32(5), Filters: []types.Filter{{Name: aws.String("tag:set"), Values: []string{"b"}}}})
+		wantCode(t, "first page", err, "")
+		if more := d.NextToken != nil; more == full || (len(d.Snapshots) == 2) != full {
+			t.Fatalf("full %v: %d on the first page, more: %v", full, len(d.Snapshots), more)
+		}
+	}
+}

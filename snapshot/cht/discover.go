@@ -206,6 +206,13 @@ func claim(inv Inventory, name string) (Claim, error) {
 	if pv.Spec.CSI != nil {
 		c.Driver, c.FSType, c.Partition = pv.Spec.CSI.Driver, pv.Spec.CSI.FSType, pv.Spec.CSI.VolumeAttributes["partition"]
 	}
+	if in := pv.Spec.AWSElasticBlockStore; in != nil {
+		c.FSType = in.FSType
+		if in.Partition != 0 {
+			c.Partition = strconv.Itoa(int(in.Partition))
+		}
+	}
+	c.EBS = ebsOf(pv)
 	return c, nil
 }
 

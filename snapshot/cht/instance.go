@@ -37,6 +37,8 @@ type Node struct {
 	Service string
 	Pod     Pod
 	Claim   Claim
+	// ErlangName is CouchDB's own name of the node, "" until it was asked.
+	ErlangName string
 	// DataSubPath and ConfigSubPath are where on the volume CouchDB's data and its
 	// local.d lie; "" is the volume's root. ConfigOnVolume is false where local.d
 	// is not mounted from the claim.
@@ -69,9 +71,31 @@ type Claim struct {
 	Volume   string
 	// Driver is the CSI driver, "" for a volume that is not CSI.
 	Driver string
-	// FSType and Partition are what a CSI volume is mounted with, "" where it does not
+	// FSType and Partition are what the volume is mounted with, "" where it does not
 	// say.
 	FSType, Partition string
+	// EBS is the EBS volume behind the claim, nil where it is none.
+	EBS *EBS
 	// Source says in words what the volume is, for messages.
 	Source string
+}
+
+// EBS is an EBS volume as its PersistentVolume names it.
+type EBS struct {
+	// VolumeID is vol-….
+	VolumeID string
+	// Zone is the name of its availability zone, "" where nothing says it.
+	Zone string
+}
+
+// EBSDriver is the name of the EBS CSI driver. EBS volumes that are not its own count
+// as its, too, where backups are bounded by driver: it is the same storage.
+const EBSDriver = "ebs.csi.aws.com"
+
+// Storage names what makes the snapshots of the claim's volume: the driver.
+func (c Claim) Storage() string {
+	if c.EBS != nil {
+		return EBSDriver
+	}
+	return c.Driver
 }

@@ -14,6 +14,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/cht"
+	"github.com/medic/cht-backup/snapshot/cut"
 	"github.com/medic/cht-backup/snapshot/reason"
 )
 
@@ -34,16 +35,16 @@ type target struct {
 
 // Prepare implements snapshot.Snapshotter. It opens the watch that the cut
 // listens to, so that nothing of the stall is spent on it.
-func (s Snapshotter) Prepare(ctx context.Context, b *api.Backup, nodes []cht.Node) (cut func(context.Context) ([]api.VolumeStatus, error), done func(), err error) {
-	classes, err := s.classes(ctx)
+func (s Snapshotter) Prepare(ctx context.Context, b *api.Backup, nodes []cht.Node) (cut.Prepared, error) {
+	classes, err := s.Classes(ctx)
 	if err != nil {
-		return nil, nil, err
+		return cut.Prepared{}, err
 	}
 	targets := make([]target, len(nodes))
 	for i, node := range nodes {
 		class, err := ClassFor(b.Namespace, node.Claim, b.Spec.VolumeSnapshotClassName, classes)
 		if err != nil {
-			return nil, nil, err
+			return cut.Prepared{}, err
 		}
 		targets[i] = target{node: node.Service, snapshot: newSnapshot(b, node, class)}
 	}
@@ -51,14 +52,16 @@ func (s Snapshotter) Prepare(ctx context.Context, b *api.Backup, nodes []cht.Nod
 	// one item, since contents may be many thousands.
 	var now snapv1.VolumeSnapshotContentList
 	if err := s.Client.List(ctx, &now, client.Limit(1)); err != nil {
-		return nil, nil, fmt.Errorf("list VolumeSnapshotContents: %w", err)
+		return cut.Prepared{}, fmt.Errorf("list VolumeSnapshotContents: %w", err)
 	}
 	events, err := s.Client.Watch(ctx, &snapv1.VolumeSnapshotContentList{}, &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: now.ResourceVersion}})
 	if err != nil {
-		return nil, nil, fmt.Errorf("watch VolumeSnapshotContents: %w", err)
+		return cut.Prepared{}, fmt.Errorf("watch VolumeSnapshotContents: %w", err)
 	}
-	cut = func(ctx context.Context) ([]api.VolumeStatus, error) { return s.cut(ctx, events.ResultChan(), targets) }
-	return cut, events.Stop, nil
+	return cut.Prepared{
+		Make: func(ctx context.Context) ([]api.VolumeStatus, error) { return s.cut(ctx, events.ResultChan(), targets) },
+		Done: events.Stop,
+	}, nil
 }
 
 func newSnapshot(b *api.Backup, node cht.Node, class string) *snapv1.VolumeSnapshot {
@@ -127,7 +130,7 @@ func (s Snapshotter) cut(ctx context.Context, events <-chan watch.Event, targets
 				return nil, reason.Failed(api.ReasonSnapshotFailed, "%s: snapshot of claim %s: %s", t.node, claim, *e.Message)
 			}
 			if content.Status.CreationTime != nil {
-				v := api.VolumeStatus{Node: t.node, Claim: claim, Snapshot: t.snapshot.Name, Content: content.Name}
+				v := api.VolumeStatus{Node: t.node, Claim: claim, Method: api.MethodCSI, Snapshot: t.snapshot.Name, Content: content.Name}
 				learn(&v, content)
 				cuts = append(cuts, v)
 				delete(waiting, content.Name)
@@ -146,8 +149,8 @@ func causeOr(ctx context.Context, err error) error {
 	return err
 }
 
-// classes lists the snapshot classes of the cluster.
-func (s Snapshotter) classes(ctx context.Context) ([]snapv1.VolumeSnapshotClass, error) {
+// Classes lists the snapshot classes of the cluster.
+func (s Snapshotter) Classes(ctx context.Context) ([]snapv1.VolumeSnapshotClass, error) {
 	var classes snapv1.VolumeSnapshotClassList
 	if err := s.Client.List(ctx, &classes); err != nil {
 		return nil, fmt.Errorf("list VolumeSnapshotClasses (are the snapshot CRDs installed?): %w", err)

@@ -151,18 +151,18 @@ func TestPrepareAndCut(t *testing.T) {
 	}
 	old := contentOf(&snapv1.VolumeSnapshot{}, failedStatus("old"))
 	c := cluster(t, play, class("a", driver, true), old)
-	cut, done, err := Snapshotter{Client: c}.Prepare(t.Context(), backup(), nodes("couchdb-1", "couchdb-2"))
+	cut, err := Snapshotter{Client: c}.Prepare(t.Context(), backup(), nodes("couchdb-1", "couchdb-2"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer done()
+	defer cut.Done()
 	var made snapv1.VolumeSnapshotList
 	if err := c.List(t.Context(), &made); err != nil || len(made.Items) != 0 {
 		t.Fatalf("Prepare cut already: %v, %v", made.Items, err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	volumes, err := cut(ctx)
+	volumes, err := cut.Make(ctx)
 	if err != nil || len(volumes) != 2 {
 		t.Fatalf("%+v, %v", volumes, err)
 	}
@@ -175,12 +175,12 @@ func TestPrepareAndCut(t *testing.T) {
 			t.Errorf("snapshot %+v", s)
 		}
 	}
-	if _, _, err := (Snapshotter{Client: c}).Prepare(t.Context(), backup(), append(nodes("couchdb-1"), nodes("couchdb-2")[0])); err != nil {
+	if _, err := (Snapshotter{Client: c}).Prepare(t.Context(), backup(), append(nodes("couchdb-1"), nodes("couchdb-2")[0])); err != nil {
 		t.Error(err)
 	}
 	foreign := nodes("couchdb")
 	foreign[0].Claim.Driver = "other"
-	if _, _, err := (Snapshotter{Client: c}).Prepare(t.Context(), backup(), foreign); reason.Of(err) == nil {
+	if _, err := (Snapshotter{Client: c}).Prepare(t.Context(), backup(), foreign); reason.Of(err) == nil {
 		t.Errorf("a driver without a class: %v", err)
 	}
 }

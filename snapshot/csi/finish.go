@@ -17,10 +17,24 @@ import (
 	"github.com/medic/cht-backup/snapshot/reason"
 )
 
-// Refresh brings a volume's status up to date with its content: handle, size,
+// Refresh brings the volumes' status up to date with their contents: handle, size,
 // readiness. An error of the storage is a final one: the cut is made, so what
 // fails now fails for good.
-func (s Snapshotter) Refresh(ctx context.Context, v *api.VolumeStatus) error {
+func (s Snapshotter) Refresh(ctx context.Context, volumes ...*api.VolumeStatus) error {
+	return each(volumes, func(v *api.VolumeStatus) error { return s.refresh(ctx, v) })
+}
+
+// each stops at the first error.
+func each(volumes []*api.VolumeStatus, do func(*api.VolumeStatus) error) error {
+	for _, v := range volumes {
+		if err := do(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s Snapshotter) refresh(ctx context.Context, v *api.VolumeStatus) error {
 	var content snapv1.VolumeSnapshotContent
 	if err := s.Client.Get(ctx, client.ObjectKey{Name: v.Content}, &content); err != nil {
 		if apierrors.IsNotFound(err) {
@@ -58,15 +72,17 @@ func learn(v *api.VolumeStatus, content *snapv1.VolumeSnapshotContent) {
 }
 
 // Mark implements snapshot.Snapshotter.
-func (s Snapshotter) Mark(ctx context.Context, b *api.Backup, v *api.VolumeStatus) error {
-	return s.mark(ctx, b, v, map[string]any{})
+func (s Snapshotter) Mark(ctx context.Context, b *api.Backup, volumes ...*api.VolumeStatus) error {
+	return each(volumes, func(v *api.VolumeStatus) error { return s.mark(ctx, b, v, map[string]any{}) })
 }
 
 // Keep implements snapshot.Snapshotter. Deleting a namespace deletes its
 // VolumeSnapshots, and only a content that is retained keeps the storage's
 // snapshot then. Our own deletion sets it back.
-func (s Snapshotter) Keep(ctx context.Context, b *api.Backup, v *api.VolumeStatus) error {
-	return s.mark(ctx, b, v, map[string]any{"spec": map[string]any{"deletionPolicy": snapv1.VolumeSnapshotContentRetain}})
+func (s Snapshotter) Keep(ctx context.Context, b *api.Backup, volumes ...*api.VolumeStatus) error {
+	return each(volumes, func(v *api.VolumeStatus) error {
+		return s.mark(ctx, b, v, map[string]any{"spec": map[string]any{"deletionPolicy": snapv1.VolumeSnapshotContentRetain}})
+	})
 }
 
 // mark writes on a content whose it is, with a change besides. Once the Backup and

@@ -6,6 +6,7 @@ package reason
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Error is an error with a condition reason. Final means that trying again
@@ -13,7 +14,10 @@ import (
 type Error struct {
 	Reason string
 	Final  bool
-	err    error
+	// Wait is how long another attempt had better wait at least, 0 where it does not
+	// matter.
+	Wait time.Duration
+	err  error
 }
 
 func (e *Error) Error() string { return e.err.Error() }
@@ -29,6 +33,11 @@ func Refuse(reason, format string, args ...any) error {
 // Failed makes an error after which another attempt may succeed.
 func Failed(reason, format string, args ...any) error {
 	return &Error{Reason: reason, err: fmt.Errorf(format, args...)}
+}
+
+// Later makes an error after which another attempt may succeed once some time is gone.
+func Later(reason string, wait time.Duration, format string, args ...any) error {
+	return &Error{Reason: reason, Wait: wait, err: fmt.Errorf(format, args...)}
 }
 
 // Of finds the outermost reason in err's chain, or gives nil.
