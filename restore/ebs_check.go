@@ -215,7 +215,9 @@ func (w *work) takes(service string) func(*corev1.Node) bool {
 // controller is only a caution.
 func (r *Reconciler) askEC2(ctx context.Context, w *work, provision api.EBSProvision, orders []ebs.Order) error {
 	ec2, err := r.ec2(ctx, orders[0].Region)
-	if err == nil {
+	if err != nil {
+		err = reason.Refuse(api.ReasonAccessDenied, "EC2 cannot be asked, by which the volumes would be made: %w", err)
+	} else {
 		var cautions []string
 		cautions, err = ebs.Usable(ctx, ec2, orders)
 		for _, text := range cautions {
@@ -234,8 +236,6 @@ func (r *Reconciler) askEC2(ctx context.Context, w *work, provision api.EBSProvi
 	case provision == api.ProvisionDriver && (e == nil || e.Reason == api.ReasonAccessDenied):
 		w.caution("whether the snapshots are there could not be asked: %s", err)
 		return nil
-	case e == nil && strings.Contains(err.Error(), "get credentials"):
-		return reason.Refuse(api.ReasonAccessDenied, "the controller has no AWS credentials, with which it would make the volumes (%w); give its ServiceAccount a role, or set spec.ebs.provision to Driver", err)
 	case e == nil:
 		return notYet{err}
 	}

@@ -52,6 +52,7 @@ type config struct {
 	RequestsPerSecond float32       `mapstructure:"requests-per-second"`
 	IsolationOutside  []string      `mapstructure:"isolation-outside"`
 	ClusterName       string        `mapstructure:"cluster-name"`
+	EBSClusterTag     string        `mapstructure:"ebs-cluster-tag"`
 	EBSCallsPerSecond []string      `mapstructure:"ebs-calls-per-second"`
 }
 
@@ -73,6 +74,7 @@ func controllerCommand() *cobra.Command {
 	flags.Float32("requests-per-second", 50, "bound on requests to the Kubernetes API, for backups and for restores each; bursts of twice as many")
 	flags.StringSlice("isolation-outside", nil, "`HOST:PORT,…` that the controller can reach and a clone must not: tried by its isolation probes, beside the source and the Kubernetes API")
 	flags.String("cluster-name", "", "name of this cluster in tags and in the catalog; default: the UID of namespace kube-system")
+	flags.String("ebs-cluster-tag", "", "`NAME` in the tags KubernetesCluster and kubernetes.io/cluster/NAME of EBS volumes that a restore makes, where the cloud's own parts look for them")
 	flags.StringSlice("ebs-calls-per-second", []string{"4/40"}, "`N/BURST or CALL=N/BURST,…`: calls that change something in EC2, of each kind and in one Region, a second and at once")
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
 		v := settings()
@@ -246,7 +248,7 @@ func setUp(mgr ctrl.Manager, kube *rest.Config, c config) error {
 	if err != nil {
 		return err
 	}
-	cloud, _, err := c.ebsSnapshotter(direct)
+	cloud, aws, err := c.ebsSnapshotter(direct)
 	if err != nil {
 		return err
 	}
@@ -264,7 +266,7 @@ func setUp(mgr ctrl.Manager, kube *rest.Config, c config) error {
 	}
 	records.Client = own
 	restores := &restore.Reconciler{Client: own, Records: records, Events: recorder, Transport: transport, Image: c.Image, Outside: c.IsolationOutside, Nameservers: nameservers("/etc/resolv.conf"),
-		ParallelDrills: c.ParallelDrills, Now: time.Now}
+		ParallelDrills: c.ParallelDrills, EC2: ec2Of(aws), ClusterTag: c.EBSClusterTag, Now: time.Now}
 	if err := restores.Setup(mgr, c.ParallelRestores); err != nil {
 		return err
 	}

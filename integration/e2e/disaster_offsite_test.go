@@ -4,6 +4,10 @@ import (
 	"context"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
@@ -12,8 +16,31 @@ import (
 	"github.com/medic/cht-backup/snapshot/catalog/bucket"
 )
 
+// controller is the product as the chart installs it, with the catalog and EC2 where
+// this test has them.
 func (a *away) controller(c *harness.Cluster) ([]client.Object, error) {
-	return harness.ControllerObjects(c)
+	objects, err := harness.ControllerObjects(c)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range objects {
+		u, ok := o.(*unstructured.Unstructured)
+		if !ok || u.GetKind() != "Deployment" {
+			continue
+		}
+		var d appsv1.Deployment
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &d); err != nil {
+			return nil, err
+		}
+		pod := &d.Spec.Template.Spec
+		for name, value := range a.ec2.Env() {
+			pod.Containers[0].Env = append(pod.Containers[0].Env, corev1.EnvVar{Name: name, Value: value})
+		}
+		if u.Object, err = runtime.DefaultUnstructuredConverter.ToUnstructured(&d); err != nil {
+			return nil, err
+		}
+	}
+	return objects, nil
 }
 
 // cataloged puts the backup's record into the catalog.
@@ -64,5 +91,8 @@ func (a *away) bringBack(ctx context.Context, t *testing.T, c *harness.Cluster, 
 	}
 	spec := sourceOf(was.backup)
 	spec.GoLive = true
+	if was.backup.Status.Volumes[0].Method == api.MethodEBS {
+		spec.EBS = &api.EBSRestore{Provision: api.ProvisionStatic, VolumeType: "gp3"}
+	}
 	c.Restore(t, target, "r", spec, restoreWithin)
 }

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -43,25 +44,31 @@ func TestClusterLost(t *testing.T) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 		defer cancel()
-		if err := c.Again(ctx); err != nil {
+		if err := errors.Join(c.Again(ctx), c.InZone(ctx, false)); err != nil {
 			t.Errorf("make the cluster again for the other tests: %v", err)
 		}
 	})
-	off := offsite(t)
+	off := offsite(t, c.EC2(t))
 	c.Controller = off.controller
-	if err := c.InstallController(ctx); err != nil {
+	if err := errors.Join(c.InZone(ctx, true), c.InstallController(ctx)); err != nil {
 		t.Fatal(err)
 	}
 	secrets := []string{`p/w%d@of#the&lost`}
 	by := map[string]*lost{}
-	for name, change := range map[string]func(*cht.Options){
-		"by CSI, through handles": func(o *cht.Options) { o.Components, o.IngressHost = cht.AllComponents, "lost.example" },
-	} {
+	for name, class := range map[string]string{"by CSI, through handles": "loop", "by EBS, volumes made by EC2": "ebs"} {
 		o := deployed(ctx, t, c, 3, func(o *cht.Options) {
-			change(o)
-			o.Password = secrets[0]
+			o.StorageClass, o.Password = class, secrets[0]
+			if class == "loop" {
+				o.Components, o.IngressHost = cht.AllComponents, "lost.example"
+			}
 		})
+		if err := off.ec2.Knows(ctx, c, o.Namespace); err != nil {
+			t.Fatal(err)
+		}
 		by[name] = backedUpUnderLoad(ctx, t, c, o, api.BackupSpec{})
+		if want := map[string]api.Method{"loop": "", "ebs": api.MethodEBS}[class]; by[name].backup.Status.Volumes[0].Method != want {
+			t.Fatalf("cut by %q, not by %q: %+v", by[name].backup.Status.Volumes[0].Method, want, by[name].backup.Status.Volumes)
+		}
 		off.cataloged(ctx, t, c, by[name].backup)
 	}
 	said := spoken(ctx, t, c)
@@ -78,7 +85,7 @@ func TestClusterLost(t *testing.T) {
 			t.Fatalf("the new cluster has namespace %s: nothing was lost", ns.Name)
 		}
 	}
-	if err := c.InstallController(ctx); err != nil {
+	if err := errors.Join(c.InZone(ctx, true), c.InstallController(ctx)); err != nil {
 		t.Fatal(err)
 	}
 	for name, was := range by {
@@ -132,9 +139,10 @@ type away struct {
 	dir, url string
 	identity *age.X25519Identity
 	file     string
+	ec2      *harness.EC2
 }
 
-func offsite(t *testing.T) *away {
+func offsite(t *testing.T, cloud *harness.EC2) *away {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "cht-catalog-")
 	if err != nil {
@@ -145,7 +153,7 @@ func offsite(t *testing.T) *away {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &away{dir: dir, url: "file://" + dir, identity: identity, file: filepath.Join(t.TempDir(), "identity")}
+	a := &away{ec2: cloud, dir: dir, url: "file://" + dir, identity: identity, file: filepath.Join(t.TempDir(), "identity")}
 	if err := os.WriteFile(a.file, []byte(identity.String()+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
