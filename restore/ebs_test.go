@@ -295,3 +295,19 @@ func TestEBSOfARecordOnly(t *testing.T) {
 		t.Errorf("%+v\n%+v", plan, got.Status.Plan)
 	}
 }
+
+// A key that may not be used shows only when EC2 takes the volume away again.
+func TestKeyThatCannotBeUsed(t *testing.T) {
+	r := restoreOf(func(r *api.Restore) {
+		r.Spec.EBS = &api.EBSRestore{Provision: api.ProvisionStatic, KMSKeyID: "arn:aws:kms:eu-west-1:222233334444:key/theirs"}
+	})
+	b, cloud, w := clouded(t, r, ebsDriver())
+	cloud.Allow(fake.DefaultAccount, []string{"ec2:*"})
+	if err := b.checked(w); err != nil {
+		t.Fatal(err)
+	}
+	err := b.makeStatic(t.Context(), r, w.volumes())
+	if e := reason.Of(err); e == nil || e.Reason != api.ReasonVolumeFailed || !strings.Contains(err.Error(), "key/theirs") || !strings.Contains(err.Error(), "kms:CreateGrant") {
+		t.Errorf("%v", err)
+	}
+}

@@ -54,22 +54,26 @@ func TestClusterLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	secrets := []string{`p/w%d@of#the&lost`}
-	by := map[string]*lost{}
-	for name, class := range map[string]string{"by CSI, through handles": "loop", "by EBS, volumes made by EC2": "ebs"} {
+	by := map[api.Method]*lost{}
+	for _, method := range []api.Method{api.MethodCSI, api.MethodEBS} {
+		class := map[api.Method]string{api.MethodCSI: "loop", api.MethodEBS: "ebs"}[method]
 		o := deployed(ctx, t, c, 3, func(o *cht.Options) {
 			o.StorageClass, o.Password = class, secrets[0]
-			if class == "loop" {
+			if method == api.MethodCSI {
 				o.Components, o.IngressHost = cht.AllComponents, "lost.example"
 			}
 		})
 		if err := off.ec2.Knows(ctx, c, o.Namespace); err != nil {
 			t.Fatal(err)
 		}
-		by[name] = backedUpUnderLoad(ctx, t, c, o, api.BackupSpec{})
-		if want := map[string]api.Method{"loop": "", "ebs": api.MethodEBS}[class]; by[name].backup.Status.Volumes[0].Method != want {
-			t.Fatalf("cut by %q, not by %q: %+v", by[name].backup.Status.Volumes[0].Method, want, by[name].backup.Status.Volumes)
+		was := backedUpUnderLoad(ctx, t, c, o, api.BackupSpec{})
+		for _, v := range was.backup.Status.Volumes {
+			if v.Method != method {
+				t.Fatalf("%s was cut by %q, not by %q", v.Node, v.Method, method)
+			}
 		}
-		off.cataloged(ctx, t, c, by[name].backup)
+		off.cataloged(ctx, t, c, was.backup)
+		by[method] = was
 	}
 	said := spoken(ctx, t, c)
 
@@ -88,8 +92,8 @@ func TestClusterLost(t *testing.T) {
 	if err := errors.Join(c.InZone(ctx, true), c.InstallController(ctx)); err != nil {
 		t.Fatal(err)
 	}
-	for name, was := range by {
-		t.Run(name, func(t *testing.T) {
+	for method, was := range by {
+		t.Run("by "+string(method), func(t *testing.T) {
 			target := was.Namespace + "-again"
 			off.bringBack(ctx, t, c, was, target)
 			t.Cleanup(func() { _ = c.DeleteNamespace(context.Background(), target) })
