@@ -29,7 +29,11 @@ func (r *Reconciler) read(ctx context.Context, name string) (*namespace, error) 
 		if err := r.Client.List(ctx, &backups, client.InNamespace(name), client.Limit(pageSize), client.Continue(backups.Continue)); err != nil {
 			return nil, fmt.Errorf("list backups of %s: %w", name, err)
 		}
-		n.backups = append(n.backups, backups.Items...)
+		for i := range backups.Items {
+			if !backups.Items[i].IsImported() { // none of this instance's
+				n.backups = append(n.backups, backups.Items[i])
+			}
+		}
 	}
 	var err error
 	if n.restores, err = r.restores(ctx, client.InNamespace(name)); err != nil {

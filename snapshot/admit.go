@@ -19,7 +19,7 @@ func (r *Reconciler) admit(ctx context.Context, b *api.Backup) error {
 	}
 	for i := range backups.Items {
 		other := &backups.Items[i]
-		if other.UID != b.UID && other.DeletionTimestamp == nil && !Ended(other.Status.Phase) && older(other, b) {
+		if other.UID != b.UID && other.DeletionTimestamp == nil && !other.IsImported() && !Ended(other.Status.Phase) && older(other, b) {
 			return reason.Refuse(api.ReasonConcurrentOperation,
 				"backup %s is under way in %s (%s); wait until it ends, then create another", other.Name, b.Namespace, other.Status.Phase)
 		}

@@ -69,6 +69,15 @@ func (r *Reconciler) stuck(b *api.Backup, err error) {
 	status.Set(b, &b.Status.Conditions, metav1.ConditionUnknown, why, message)
 }
 
+// forget removes everything of a backup that is deleted: first what points at its
+// snapshots or keeps them.
+func (r *Reconciler) forget(ctx context.Context, b *api.Backup) (left int, err error) {
+	if left, err := r.release(ctx, b); err != nil || left > 0 {
+		return left, err
+	}
+	return r.discard(ctx, b)
+}
+
 // remove serves the finalizer. Deleting a Backup deletes its snapshots and its
 // record, unless they are to be retained.
 func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
@@ -79,7 +88,7 @@ func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Dura
 	if err := r.Client.Get(ctx, client.ObjectKey{Name: b.Namespace}, &namespace); err != nil {
 		return 0, fmt.Errorf("get namespace %s: %w", b.Namespace, err)
 	}
-	part := r.discard
+	part := r.forget
 	if retains(b, &namespace) {
 		part = r.retain
 	}

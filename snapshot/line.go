@@ -35,7 +35,7 @@ func (r *Reconciler) lineUp(ctx context.Context) error {
 		}
 		for i := range backups.Items {
 			b := &backups.Items[i]
-			if b.DeletionTimestamp != nil {
+			if b.DeletionTimestamp != nil || b.IsImported() {
 				continue
 			}
 			switch b.Status.Phase {

@@ -43,6 +43,8 @@ type Reconciler struct {
 	Now func() time.Time
 	// Parallel bounds how many backups run at once.
 	Parallel queue.Limits
+	// Later is done for each backup once it is complete.
+	Later []Later
 
 	starting sync.Mutex // guards the making of line
 	line     *queue.Queue
@@ -72,6 +74,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		again, err := r.remove(ctx, b)
 		return ctrl.Result{RequeueAfter: again}, err
 	}
+	if b.IsImported() {
+		return ctrl.Result{}, r.passOver(ctx, b)
+	}
+	if b.Status.Phase == api.PhaseCompleted {
+		again, err := r.tend(ctx, b)
+		return ctrl.Result{RequeueAfter: again}, err
+	}
 	was := b.DeepCopy()
 	again, err := r.step(ctx, b)
 	if err != nil {
@@ -87,14 +96,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	waits = err == nil && b.Status.Phase == api.PhasePending && was.Status.Phase != api.PhaseCleaningUp
 	if Ended(b.Status.Phase) && !Ended(was.Status.Phase) {
 		metrics.BackupEnded(b)
+		if err == nil && b.Status.Phase == api.PhaseCompleted && len(r.Later) > 0 {
+			again = time.Millisecond
+		}
 	}
 	return ctrl.Result{RequeueAfter: again}, err
 }
 
 func (r *Reconciler) step(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
 	switch b.Status.Phase {
-	case api.PhaseCompleted:
-		return 0, nil
 	case api.PhaseFailed:
 		return 0, nil
 	case "":

@@ -37,7 +37,7 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		r.work = func(key types.NamespacedName) { work.Add(ctrl.Request{NamespacedName: key}) }
 		return nil
 	})
-	b := ctrl.NewControllerManagedBy(mgr).For(&api.Backup{}, builder.WithPredicates(toBeWorkedOn())).
+	b := ctrl.NewControllerManagedBy(mgr).For(&api.Backup{}, builder.WithPredicates(r.toBeWorkedOn())).
 		Owns(&corev1.Pod{}, builder.OnlyMetadata, builder.WithPredicates(gone()))
 	// A cluster whose volumes are all cut by EBS need not have the kind; to watch it
 	// there would end the controller.
@@ -64,13 +64,14 @@ func HasSnapshots(mapper meta.RESTMapper) (bool, error) {
 	return true, nil
 }
 
-// toBeWorkedOn passes over the Backups that have ended, of which there are many, and
-// the statuses that this controller has written itself.
-func toBeWorkedOn() predicate.Predicate {
+// toBeWorkedOn passes over the Backups that have ended, of which there are many, unless
+// something is left to be done for them, and the statuses that this controller has
+// written itself.
+func (r *Reconciler) toBeWorkedOn() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc: func(e event.CreateEvent) bool {
 			b, ok := e.Object.(*api.Backup)
-			return !ok || b.DeletionTimestamp != nil || !Ended(b.Status.Phase)
+			return !ok || b.DeletionTimestamp != nil || !b.IsImported() && (!Ended(b.Status.Phase) || b.Status.Phase == api.PhaseCompleted && r.wants(b))
 		},
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			was, is := e.ObjectOld, e.ObjectNew
@@ -138,11 +139,16 @@ func slimMeta(o metav1.Object) {
 	}
 }
 
-// slimBackup keeps metadata, spec, and of the status the phase.
+// slimBackup keeps metadata, spec, and of the status what tells whether anything is
+// left to do.
 func slimBackup(o any) (any, error) {
 	if b, ok := o.(*api.Backup); ok {
 		slimMeta(b)
-		b.Status = api.BackupStatus{Phase: b.Status.Phase}
+		was := b.Status
+		b.Status = api.BackupStatus{Phase: was.Phase, CompletionTime: was.CompletionTime, CutTime: was.CutTime, Catalog: was.Catalog, Imported: was.Imported}
+		for _, c := range was.Conditions {
+			b.Status.Conditions = append(b.Status.Conditions, metav1.Condition{Type: c.Type, Status: c.Status, Reason: c.Reason, LastTransitionTime: c.LastTransitionTime})
+		}
 	}
 	return o, nil
 }

@@ -89,15 +89,23 @@ func TestVerdicts(t *testing.T) {
 		}
 	}
 	one := answer{Refused: "no", Verification: api.Verification{Problems: []string{"database a has 5 documents as the backup has, but not the same ids and revisions: their digest differs"}}}
-	if err := found(one, "a"); err != nil {
+	if err := found(one, "a", "d1"); err != nil {
 		t.Error(err)
 	}
-	if found(one, "b") == nil || found(answer{}, "a") == nil || found(answer{Verification: one.Verification}, "a") == nil {
+	if found(one, "b", "d1") == nil || found(answer{}, "a", "d1") == nil || found(answer{Verification: one.Verification}, "a", "d1") == nil {
 		t.Error("what was not found is taken for found")
+	}
+	sampled := one
+	sampled.Verification.Problems = append([]string{"database a has revisions [2-x] of document d1, the backup has [1-y]"}, one.Verification.Problems...)
+	if err := found(sampled, "a", "d1"); err != nil {
+		t.Errorf("the changed document was in the sample too: %v", err)
+	}
+	if found(sampled, "a", "d2") == nil {
+		t.Error("another document's difference is taken")
 	}
 	two := one
 	two.Verification.Problems = append(two.Verification.Problems, "more")
-	if found(two, "a") == nil {
+	if found(two, "a", "d1") == nil {
 		t.Error("a problem too many is taken")
 	}
 	p := &fingerprint.Print{Databases: map[string]*fingerprint.Database{"a": {Digest: "x", Documents: 990, Excluded: 10}, "b": {Digest: "y", Documents: 500}}}

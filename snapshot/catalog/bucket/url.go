@@ -79,6 +79,15 @@ func CheckURL(raw string) error {
 	return err
 }
 
+// CleanURL is the URL as it is shown, "" for one that Open would refuse.
+func CleanURL(raw string) string {
+	p, err := parse(raw)
+	if err != nil {
+		return ""
+	}
+	return p.String()
+}
+
 // String is the URL to show.
 func (p place) String() string {
 	u := url.URL{Scheme: p.scheme, Host: p.bucket, RawQuery: p.query.Encode()}
