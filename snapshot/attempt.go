@@ -21,8 +21,18 @@ import (
 	"github.com/medic/cht-backup/snapshot/reason"
 )
 
-// lostEvent is how soon the storage is asked how far it is when no event came.
-const lostEvent = 15 * time.Second
+const (
+	// lostEvent is how soon the storage is asked how far it is when no event came.
+	lostEvent = 15 * time.Second
+	// seldom is how often at least it is asked when it takes long.
+	seldom = 2 * time.Minute
+)
+
+// askAgain is when a storage is asked again that has had this long: one that needs
+// hours is not asked every few seconds for it.
+func askAgain(had time.Duration) time.Duration {
+	return min(max(lostEvent, had/10), seldom)
+}
 
 // attempt tries one cut, from finding the instance to the written record. The
 // phase is written down before each part, so that a controller that starts anew
@@ -67,15 +77,16 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup, instance *found
 	if err != nil {
 		return 0, err
 	}
-	if cut.Warm != nil {
-		if err := cut.Warm(ctx); err != nil {
-			return 0, err
-		}
-	}
 	noted := couch.beginFingerprint(ctx, b.Spec.Fingerprint, before.Counts, infos)
 	b.Status.Volumes = cut.Volumes // whoever cleans up after us must know where to look
 	if err := r.enter(ctx, b, api.PhaseCutting, fmt.Sprintf("attempt %d: quiesce %s, cutting %d volumes", b.Status.Attempt, h.mode, len(instance.Nodes))); err != nil {
 		return 0, err
+	}
+
+	if cut.Warm != nil {
+		if err := cut.Warm(ctx); err != nil {
+			return 0, err
+		}
 	}
 
 	// 4. Hold, cut, release.
@@ -263,14 +274,15 @@ func (r *Reconciler) finish(ctx context.Context, b *api.Backup) (again time.Dura
 		return time.Millisecond, err
 	}
 	if ready < len(b.Status.Volumes) {
-		left := b.Spec.ReadyTimeout.Duration - r.Now().Sub(b.Status.Timeline.Released.Time)
+		had := r.Now().Sub(b.Status.Timeline.Released.Time)
+		left := b.Spec.ReadyTimeout.Duration - had
 		if left <= 0 {
 			return 0, reason.Refuse(api.ReasonReadyTimeout, "%d of %d snapshots were ready after %s; raise spec.readyTimeout or see the storage", ready, len(b.Status.Volumes), b.Spec.ReadyTimeout.Duration)
 		}
 		if ready > 0 {
 			r.progress(b, fmt.Sprintf("%d of %d snapshots are ready", ready, len(b.Status.Volumes)))
 		}
-		return min(left, lostEvent), nil
+		return min(left, askAgain(had)), nil
 	}
 	now := metav1.NewMicroTime(r.Now())
 	if b.Status.Timeline.Ready == nil {

@@ -149,6 +149,8 @@ type fakeSnapshotter struct {
 	prepared, cuts, done, discards, marked, kept, refreshes int
 	planned                                                 []api.VolumeStatus
 	warm                                                    func(context.Context) error
+	discardErr                                              error
+	ebs                                                     *api.EBSVolume // of a cut that EBS made
 	// stuck is how many discards find one snapshot still there.
 	stuck int
 }
@@ -167,6 +169,9 @@ func (f *fakeSnapshotter) Prepare(_ context.Context, b *api.Backup, nodes []cht.
 		for _, n := range nodes {
 			volumes = append(volumes, api.VolumeStatus{Node: n.Service, Claim: n.Claim.Name, Snapshot: fmt.Sprintf("s-%d", b.Status.Attempt), Content: "c", Handle: "h",
 				Driver: "d", CutTime: &metav1.MicroTime{Time: epoch.Add(time.Second)}})
+		}
+		if f.ebs != nil {
+			volumes[0].Method, volumes[0].EBS, volumes[0].Driver = api.MethodEBS, f.ebs, cht.EBSDriver
 		}
 		return volumes, nil
 	}
@@ -193,6 +198,9 @@ func (f *fakeSnapshotter) Keep(context.Context, *api.Backup, ...*api.VolumeStatu
 
 func (f *fakeSnapshotter) Discard(context.Context, *api.Backup) (int, error) {
 	f.discards++
+	if f.discardErr != nil {
+		return 1, f.discardErr
+	}
 	if f.stuck > 0 {
 		f.stuck--
 		return 1, nil

@@ -99,9 +99,7 @@ func (a *Account) load(ctx context.Context) (aws.Config, error) {
 			})
 		}),
 		config.WithCredentialsCacheOptions(func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = validFor }),
-		config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
-			t.MaxIdleConns, t.MaxIdleConnsPerHost, t.ResponseHeaderTimeout = 0, connections, answerWithin
-		})),
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(Keep)),
 		config.WithAPIOptions([]func(*middleware.Stack) error{awsmiddleware.AddUserAgentKeyValue("cht-backup", a.settings.Version)}),
 	}
 	c, err := config.LoadDefaultConfig(ctx, append(options, a.settings.Load...)...)
@@ -110,6 +108,11 @@ func (a *Account) load(ctx context.Context) (aws.Config, error) {
 	}
 	a.config = &c
 	return c, nil
+}
+
+// Keep makes a transport keep its connections, enough for all volumes of a cut.
+func Keep(t *http.Transport) {
+	t.MaxIdleConns, t.MaxIdleConnsPerHost, t.ResponseHeaderTimeout = 0, connections, answerWithin
 }
 
 // EC2 gives the client of a Region. What it calls is tried again by itself, slower
