@@ -130,10 +130,10 @@ func (n Node) check() error {
 	if err := checkText("snapshotHandle", n.SnapshotHandle, maxText); err != nil {
 		return err
 	}
-	if err := checkEBS(n.EBS); err != nil {
+	if err := checkCopies(n.Copies); err != nil {
 		return err
 	}
-	return checkCopies(n.Copies)
+	return checkEBS(n.EBS)
 }
 
 // checkSubPath refuses what could lead out of a volume, or into a command: a subPath

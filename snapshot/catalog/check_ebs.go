@@ -12,12 +12,8 @@ var (
 	regionForm  = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
 	zoneForm    = regexp.MustCompile(`^[a-z0-9-]{0,63}$`)
 	accountForm = regexp.MustCompile(`^([0-9]{12})?$`)
-	handleForm  = regexp.MustCompile(`^snap-[0-9a-f]{8,40}$`)
 	typeForm    = regexp.MustCompile(`^[a-z0-9]{0,16}$`)
 )
-
-// maxCopies of one snapshot.
-const maxCopies = 100
 
 // maxVolumeGiB is EBS's own bound, 64 TiB.
 const maxVolumeGiB = 64 << 10
@@ -48,21 +44,22 @@ func checkEBS(v *api.EBSVolume) error {
 	return checkText("ebs: kmsKeyID", v.KMSKeyID, 2048)
 }
 
+// maxCopies of one snapshot: spec.ebs.copies has 8, and a record may be imported with
+// what its catalog notes.
+const maxCopies = 100
+
+var (
+	copyForm     = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	snapshotForm = regexp.MustCompile(`^snap-[0-9a-f]{8,40}$`)
+)
+
 func checkCopies(copies []Copy) error {
 	if len(copies) > maxCopies {
-		return fmt.Errorf("%d copies", len(copies))
+		return fmt.Errorf("copies: there are %d", len(copies))
 	}
 	for _, c := range copies {
-		switch {
-		case !regionForm.MatchString(c.Region):
-			return fmt.Errorf("copies: Region %q is none", clip(c.Region))
-		case !accountForm.MatchString(c.Account):
-			return fmt.Errorf("copies: account %q is none", clip(c.Account))
-		case !handleForm.MatchString(c.Handle):
-			return fmt.Errorf("copies: snapshot %q is none", clip(c.Handle))
-		}
-		if err := checkText("copies: name", c.Name, 63); err != nil {
-			return err
+		if !copyForm.MatchString(c.Name) || !regionForm.MatchString(c.Region) || !accountForm.MatchString(c.Account) || !snapshotForm.MatchString(c.Handle) {
+			return fmt.Errorf("copies: %q in %q of %q: %q is none", clip(c.Name), clip(c.Region), clip(c.Account), clip(c.Handle))
 		}
 		if err := checkText("copies: kmsKeyID", c.KMSKeyID, 2048); err != nil {
 			return err

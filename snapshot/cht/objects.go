@@ -3,6 +3,7 @@ package cht
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -62,6 +63,15 @@ func belongs(o *unstructured.Unstructured) bool {
 		return o.GetName() != "default"
 	}
 	return true
+}
+
+// Own gives an object as a backup keeps it; false for one that a cluster, another
+// object or Helm made, and for a kind that no restore applies.
+func Own(o *unstructured.Unstructured) (*unstructured.Unstructured, bool) {
+	if !slices.Contains(ObjectKinds, o.GroupVersionKind()) || !belongs(o) {
+		return nil, false
+	}
+	return clean(o), true
 }
 
 // clean drops what the cluster wrote: identity, status, addresses.

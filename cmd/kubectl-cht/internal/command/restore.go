@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
@@ -22,6 +23,7 @@ type restoreFlags struct {
 	ttl, stepTimeout        time.Duration
 	yes, dryRun             bool
 	remaps                  remapFlags
+	offsite                 offsiteFlags
 	// given tells whether a flag stands on the command line.
 	given func(flag string) bool
 	waiting
@@ -46,6 +48,10 @@ the target to the Backup's spec.allowedNamespaces with your rights; when the
 Backup is gone with its namespace, it does so on the kept record, for which you
 need rights on Secrets in --system-namespace.
 
+A backup in a catalog, which has outlived its cluster, is named by its URL. It is read
+with your own credentials for the bucket, checked, its Secrets are opened here with
+--identity, and it is imported into this cluster, which must lack nothing that it needs.
+
 `
 
 const restoreExample = `  kubectl cht restore --from medic/nightly --to medic-clone --ttl 24h
@@ -56,6 +62,7 @@ const restoreExample = `  kubectl cht restore --from medic/nightly --to medic-cl
   kubectl cht restore abort NAME -n medic
   kubectl cht restore --from medic/monday --database medic --database-as medic-monday
   kubectl cht restore --from medic/nightly --to drill --couchdb-only --verify Full --ttl 1h
+  kubectl cht restore --from s3://my-backups/cht/medic --as-of 2026-03-01 --identity cht-catalog.key --to medic --go-live
   kubectl cht restore --from eu/nightly --to eu --go-live --storage-class gp3 --zone eu-west-1b --toleration '' --ingress-host cht.example.org`
 
 func restoreCommand(env *Env) *cobra.Command {
@@ -67,16 +74,20 @@ func restoreCommand(env *Env) *cobra.Command {
 		Example: restoreExample,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if f.name == "" {
-				f.name = "restore-" + env.Now().UTC().Format("20060102-150405")
-			}
-			return env.restore(cmd.Context(), f)
+			return env.runRestore(cmd.Context(), f)
 		},
 	}
-	flags := cmd.Flags()
+	cmd.Flags().SortFlags = false
+	cmd.Flags().StringVar(&f.from, "from", "", "The backup, as NAMESPACE/NAME; the namespace need not exist any more. Or one of a catalog, as URL/NAMESPACE[/NAME]")
+	f.flags(cmd.Flags())
+	cmd.AddCommand(abortCommand(env))
+	return cmd
+}
+
+// flags are those of every way to restore.
+func (f *restoreFlags) flags(flags *pflag.FlagSet) {
 	flags.SortFlags = false
 	f.given = flags.Changed
-	flags.StringVar(&f.from, "from", "", "The backup, as NAMESPACE/NAME; the namespace need not exist any more")
 	flags.StringVar(&f.uid, "uid", "", "UID of the backup, where several had the same name")
 	flags.StringVar(&f.to, "to", "", "Namespace to restore into; it must hold no CHT. With --in-place and --database: the backup's own if left out")
 	flags.BoolVar(&f.goLive, "go-live", false, "Start Sentinel and the ingress, and lift the isolation")
@@ -91,18 +102,34 @@ func restoreCommand(env *Env) *cobra.Command {
 	flags.StringVar(&f.verify, "verify", string(api.VerifySample), "How much is compared with the backup before anything starts: Quick, Sample, Full")
 	flags.BoolVar(&f.rotate, "rotate-credentials", false, "Give the restored instance a new admin password and cookie secret")
 	f.remaps.add(flags)
+	f.offsite.add(flags)
 	flags.StringVar(&f.name, "name", "", "Name of the Restore (default restore-YYYYMMDD-HHMMSS, UTC)")
 	flags.DurationVar(&f.stepTimeout, "step-timeout", 15*time.Minute, "How long each step of the restore may take, 1s to 24h")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "Show the plan, then take everything back that was made for it")
 	flags.BoolVarP(&f.yes, "yes", "y", false, "Agree to the plan without being asked")
 	f.add(flags, 2*time.Hour, "")
-	cmd.AddCommand(abortCommand(env))
-	return cmd
+}
+
+func (e *Env) runRestore(ctx context.Context, f *restoreFlags) error {
+	if f.name == "" {
+		f.name = "restore-" + e.Now().UTC().Format("20060102-150405")
+	}
+	return e.restore(ctx, f)
 }
 
 // restore refuses what it can before it changes anything, then allows, makes
 // the namespace, and creates the Restore.
 func (e *Env) restore(ctx context.Context, f *restoreFlags) error {
+	if err := f.checkOffsite(); err != nil {
+		return err
+	}
+	var kept *offsiteKept
+	if f.isOffsite() {
+		var err error
+		if kept, err = e.fetch(ctx, f); err != nil {
+			return err
+		}
+	}
 	restore, err := f.restoreFor(e.SystemNamespace, e.In)
 	if err != nil {
 		return err
@@ -114,7 +141,7 @@ func (e *Env) restore(ctx context.Context, f *restoreFlags) error {
 	if err != nil {
 		return err
 	}
-	grant, err := e.findSource(ctx, c, restore.Spec.Source, restore.Namespace)
+	grant, err := e.sourceOf(ctx, c, f, kept, restore)
 	if err != nil {
 		return err
 	}

@@ -16,9 +16,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/ec2tags"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/follow"
 	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/ebs/tags"
 )
 
 // Env is what the commands need of the world.
@@ -32,8 +34,12 @@ type Env struct {
 	// Terminal tells whether a stream is a terminal, and gives its width then.
 	Terminal func(stream any) (width func() int, ok bool)
 	Follow   follow.Options
+	// Snapshots reads the EBS snapshots of a Region that bear the tags of backups.
+	Snapshots func(ctx context.Context, region, namespace string) ([]tags.Snapshot, error)
 	// SystemNamespace is the controller's, where records are kept.
 	SystemNamespace string
+	// Version of the plugin.
+	Version string
 	// Plain: no colour, also on a terminal.
 	Plain bool
 }
@@ -48,7 +54,7 @@ for it and shows how it goes. Stopping the plugin does not stop a backup.
 // New gives the root command for the user's cluster.
 func New(streams genericiooptions.IOStreams, version string) *cobra.Command {
 	config := genericclioptions.NewConfigFlags(true)
-	env := &Env{IOStreams: streams, Now: time.Now, Terminal: terminal, Follow: follow.Defaults,
+	env := &Env{IOStreams: streams, Now: time.Now, Terminal: terminal, Follow: follow.Defaults, Snapshots: ec2tags.Read,
 		Namespace: func() (string, error) {
 			namespace, _, err := config.ToRawKubeConfigLoader().Namespace()
 			return namespace, err
@@ -69,6 +75,7 @@ func New(streams genericiooptions.IOStreams, version string) *cobra.Command {
 
 // Root builds the commands over an environment.
 func Root(env *Env, version string) *cobra.Command {
+	env.Version = version
 	root := &cobra.Command{
 		Use: "kubectl-cht", Short: "Backup and restore of CHT instances", Long: long + exit.Help,
 		Annotations:  map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl cht"},
@@ -81,7 +88,7 @@ func Root(env *Env, version string) *cobra.Command {
 	root.SetErr(env.ErrOut)
 	root.PersistentFlags().StringVar(&env.SystemNamespace, "system-namespace", "cht-backup-system", "Namespace of the cht-backup controller, where the records of backups are kept")
 	root.AddCommand(backupCommand(env), restoreCommand(env), listCommand(env), describeCommand(env), deleteCommand(env),
-		scheduleCommand(env), drillCommand(env), statusCommand(env), holdCommand(env), releaseCommand(env), retentionCommand(env), doctorCommand(env), versionCommand(env, version))
+		scheduleCommand(env), drillCommand(env), statusCommand(env), holdCommand(env), releaseCommand(env), retentionCommand(env), doctorCommand(env), catalogCommand(env), versionCommand(env, version))
 	root.PersistentFlags().BoolVar(&env.Plain, "no-color", false, "No colour, also on a terminal; so does a NO_COLOR in the environment")
 	return root
 }
