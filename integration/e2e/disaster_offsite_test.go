@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -12,7 +13,6 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/integration/harness"
-	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/catalog/bucket"
 )
 
@@ -60,39 +60,14 @@ func (a *away) cataloged(ctx context.Context, t *testing.T, c *harness.Cluster, 
 	}
 }
 
-// bringBack restores a CHT that was lost.
+// bringBack restores a CHT that was lost, by one command.
 func (a *away) bringBack(ctx context.Context, t *testing.T, c *harness.Cluster, was *lost, target string) {
 	t.Helper()
-	found, _, err := bucket.Find(ctx, a.url+"/"+was.Namespace)
-	if err != nil {
-		t.Fatal(err)
+	p := built(ctx, t, c)
+	args := fmt.Sprintf("restore --from %s/%s --to %s --go-live --identity %s --name back --yes", a.url, was.Namespace, target, a.file)
+	code, stdout, stderr := p.run(ctx, t, args)
+	t.Logf("kubectl cht %s\n%s%s", args, stdout, stderr)
+	if code != 0 {
+		t.Fatalf("exit code %d", code)
 	}
-	defer func() { _ = found.Close() }()
-	var record catalog.Record
-	if _, err := found.Heads(ctx, was.Namespace, func(h bucket.Head) error {
-		m, r, err := found.Record(ctx, h)
-		if err != nil {
-			return err
-		}
-		secrets, err := found.Secrets(ctx, m, a.identity)
-		if err != nil {
-			return err
-		}
-		record, err = secrets.Into(r)
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := records(c).Put(ctx, record, []string{target}); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.CreateNamespace(ctx, target); err != nil {
-		t.Fatal(err)
-	}
-	spec := sourceOf(was.backup)
-	spec.GoLive = true
-	if was.backup.Status.Volumes[0].Method == api.MethodEBS {
-		spec.EBS = &api.EBSRestore{Provision: api.ProvisionStatic, VolumeType: "gp3"}
-	}
-	c.Restore(t, target, "r", spec, restoreWithin)
 }

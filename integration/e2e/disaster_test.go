@@ -98,6 +98,9 @@ func TestClusterLost(t *testing.T) {
 			off.bringBack(ctx, t, c, was, target)
 			t.Cleanup(func() { _ = c.DeleteNamespace(context.Background(), target) })
 			sameAgain(ctx, t, c, was, target)
+			if method == api.MethodEBS {
+				madeByEC2(ctx, t, c, off.ec2, was)
+			}
 		})
 	}
 	said += spoken(ctx, t, c)
@@ -121,6 +124,48 @@ func backedUpUnderLoad(ctx context.Context, t *testing.T, c *harness.Cluster, o 
 	was.writes = writer.Writes()
 	was.contents = without(dumped(ctx, t, c, o, o.Namespace), "load-")
 	return was
+}
+
+// madeByEC2 restores once more, as a cluster without VolumeSnapshots would: by volumes
+// that the controller has EC2 make. They go with the clone.
+func madeByEC2(ctx context.Context, t *testing.T, c *harness.Cluster, cloud *harness.EC2, was *lost) {
+	t.Helper()
+	clone := c.TempNamespace(t, "clone")
+	heads, err := records(c).List(ctx, was.Namespace)
+	if err != nil || len(heads) != 1 {
+		t.Fatalf("records of %s: %v, %v", was.Namespace, heads, err)
+	}
+	if err := records(c).Allow(ctx, heads[0].Secret, []string{clone}); err != nil {
+		t.Fatal(err)
+	}
+	spec := sourceOf(was.backup)
+	spec.Scope, spec.EBS, spec.TimeToLive = api.ScopeCouchDB, &api.EBSRestore{Provision: api.ProvisionStatic}, &metav1.Duration{Duration: time.Hour}
+	r := c.Restore(t, clone, "static", spec, restoreWithin)
+	sameAgain(ctx, t, c, was, clone)
+	ours := func() (n int) {
+		for _, v := range cloud.Volumes("", harness.EBSRegion) {
+			if v.Tags["communityhealthtoolkit.org/restore-uid"] == string(r.UID) {
+				n++
+			}
+		}
+		return n
+	}
+	for _, v := range r.Status.Volumes {
+		var pv corev1.PersistentVolume
+		if err := c.Client.Get(ctx, client.ObjectKey{Name: v.Volume}, &pv); err != nil || v.EBS == nil || pv.Spec.CSI == nil || pv.Spec.CSI.VolumeHandle != v.EBS.VolumeID || v.EBS.Zone != harness.EBSZone {
+			t.Errorf("%s: volume %q is %+v, %v", v.Node, v.Volume, v.EBS, err)
+		}
+	}
+	if n := ours(); n != was.Nodes {
+		t.Errorf("EC2 made %d volumes", n)
+	}
+	merge(ctx, t, c, r.DeepCopy(), `{"spec":{"timeToLive":"1s"}}`)
+	if _, err := c.WaitRestore(ctx, r, restoreWithin, func(r *api.Restore) bool { return r.Status.Phase == api.PhaseExpired }); err != nil {
+		t.Fatal(err)
+	}
+	if n := ours(); n != 0 {
+		t.Errorf("%d volumes of the clone are left in EC2", n)
+	}
 }
 
 // sameAgain compares what was brought back with what was lost, by documents.
