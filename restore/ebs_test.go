@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -309,5 +311,39 @@ func TestKeyThatCannotBeUsed(t *testing.T) {
 	err := b.makeStatic(t.Context(), r, w.volumes())
 	if e := reason.Of(err); e == nil || e.Reason != api.ReasonVolumeFailed || !strings.Contains(err.Error(), "key/theirs") || !strings.Contains(err.Error(), "kms:CreateGrant") {
 		t.Errorf("%v", err)
+	}
+}
+
+// With what the chart's policy allows, and nothing else, volumes are made of encrypted
+// snapshots and dropped again.
+func TestTheChartsPolicyIsEnough(t *testing.T) {
+	text, err := os.ReadFile("../charts/cht-backup/files/iam/restore.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var allowed []string
+	for _, m := range regexp.MustCompile(`"((?:ec2|kms):[A-Z][A-Za-z]+)"`).FindAllStringSubmatch(string(text), -1) {
+		if m[1] != "ec2:CreateAction" {
+			allowed = append(allowed, m[1])
+		}
+	}
+	r := restoreOf(func(r *api.Restore) {
+		r.Spec.EBS = &api.EBSRestore{Provision: api.ProvisionStatic, KMSKeyID: "arn:aws:kms:eu-west-1:111122223333:key/ours"}
+	})
+	b, cloud, w := clouded(t, r, ebsDriver())
+	cloud.Allow(fake.DefaultAccount, allowed)
+	if err := b.checked(w); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.makeStatic(t.Context(), r, w.volumes()); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.undo(t.Context(), r); err != nil || len(cloud.Volumes("", "")) != 0 {
+		t.Errorf("left %+v, %v", cloud.Volumes("", ""), err)
+	}
+	for _, need := range cloud.Needed(fake.DefaultAccount) {
+		if !slices.Contains(allowed, need) {
+			t.Errorf("%s was needed, and is not in %v", need, allowed)
+		}
 	}
 }

@@ -69,15 +69,6 @@ func (r *Reconciler) stuck(b *api.Backup, err error) {
 	status.Set(b, &b.Status.Conditions, metav1.ConditionUnknown, why, message)
 }
 
-// forget removes everything of a backup that is deleted: first what points at its
-// snapshots or keeps them.
-func (r *Reconciler) forget(ctx context.Context, b *api.Backup) (left int, err error) {
-	if left, err := r.release(ctx, b); err != nil || left > 0 {
-		return left, err
-	}
-	return r.discard(ctx, b)
-}
-
 // remove serves the finalizer. Deleting a Backup deletes its snapshots and its
 // record, unless they are to be retained.
 func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
@@ -88,9 +79,11 @@ func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Dura
 	if err := r.Client.Get(ctx, client.ObjectKey{Name: b.Namespace}, &namespace); err != nil {
 		return 0, fmt.Errorf("get namespace %s: %w", b.Namespace, err)
 	}
-	part := r.forget
+	part := r.discard
 	if retains(b, &namespace) {
 		part = r.retain
+	} else if left, again, err := r.release(ctx, b); err != nil || left > 0 {
+		return again, err
 	}
 	if left, err := part(ctx, b); err != nil {
 		status.Event(r.Events, b, corev1.EventTypeWarning, api.ReasonSnapshotFailed, "The backup cannot be deleted yet: "+err.Error())
@@ -103,6 +96,9 @@ func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Dura
 	controllerutil.RemoveFinalizer(b, api.Finalizer)
 	if err := r.Client.Patch(ctx, b, client.MergeFrom(base)); client.IgnoreNotFound(err) != nil {
 		return 0, fmt.Errorf("remove finalizer of backup %s/%s: %w", b.Namespace, b.Name, err)
+	}
+	for _, m := range r.mindful() {
+		m.Forget(ctx, b)
 	}
 	return 0, nil
 }

@@ -43,6 +43,10 @@ func (r *Reconciler) lineUp(ctx context.Context) error {
 				all = append(all, queue.Known{Backup: inLine(b)})
 			case api.PhaseFinishing:
 				all = append(all, queue.Known{Backup: inLine(b), Copying: true, Drivers: cutBy(b)})
+			case api.PhaseCompleted:
+				for _, m := range r.mindful() {
+					m.Know(b)
+				}
 			}
 		}
 		if token = backups.Continue; token == "" {

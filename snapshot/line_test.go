@@ -187,6 +187,7 @@ func TestASafetyBackupGoesFirst(t *testing.T) {
 }
 
 func TestWhatWakes(t *testing.T) {
+	toBeWorkedOn := (&Reconciler{}).toBeWorkedOn
 	now := metav1.NewTime(epoch)
 	changed := func(change func(*api.Backup)) event.UpdateEvent {
 		is := backup()
@@ -194,15 +195,15 @@ func TestWhatWakes(t *testing.T) {
 		return event.UpdateEvent{ObjectOld: backup(), ObjectNew: is}
 	}
 	for name, tt := range map[string]struct{ got, want bool }{
-		"a new one":            {(&Reconciler{}).toBeWorkedOn().Create(event.CreateEvent{Object: backup()}), true},
-		"one under way":        {(&Reconciler{}).toBeWorkedOn().Create(event.CreateEvent{Object: backup(in(api.PhaseFinishing, 1))}), true},
-		"one that has ended":   {(&Reconciler{}).toBeWorkedOn().Create(event.CreateEvent{Object: backup(in(api.PhaseCompleted, 1))}), false},
-		"ended and deleted":    {(&Reconciler{}).toBeWorkedOn().Create(event.CreateEvent{Object: backup(in(api.PhaseCompleted, 1), func(b *api.Backup) { b.DeletionTimestamp = &now })}), true},
-		"our own status":       {(&Reconciler{}).toBeWorkedOn().Update(changed(in(api.PhaseCutting, 1))), false},
-		"its deletion":         {(&Reconciler{}).toBeWorkedOn().Update(changed(func(b *api.Backup) { b.DeletionTimestamp = &now })), true},
-		"its spec":             {(&Reconciler{}).toBeWorkedOn().Update(changed(func(b *api.Backup) { b.Generation = 9 })), true},
-		"another of the name":  {(&Reconciler{}).toBeWorkedOn().Update(changed(func(b *api.Backup) { b.UID = "other" })), true},
-		"gone":                 {(&Reconciler{}).toBeWorkedOn().Delete(event.DeleteEvent{Object: backup()}), true},
+		"a new one":            {toBeWorkedOn().Create(event.CreateEvent{Object: backup()}), true},
+		"one under way":        {toBeWorkedOn().Create(event.CreateEvent{Object: backup(in(api.PhaseFinishing, 1))}), true},
+		"one that has ended":   {toBeWorkedOn().Create(event.CreateEvent{Object: backup(in(api.PhaseCompleted, 1))}), false},
+		"ended and deleted":    {toBeWorkedOn().Create(event.CreateEvent{Object: backup(in(api.PhaseCompleted, 1), func(b *api.Backup) { b.DeletionTimestamp = &now })}), true},
+		"our own status":       {toBeWorkedOn().Update(changed(in(api.PhaseCutting, 1))), false},
+		"its deletion":         {toBeWorkedOn().Update(changed(func(b *api.Backup) { b.DeletionTimestamp = &now })), true},
+		"its spec":             {toBeWorkedOn().Update(changed(func(b *api.Backup) { b.Generation = 9 })), true},
+		"another of the name":  {toBeWorkedOn().Update(changed(func(b *api.Backup) { b.UID = "other" })), true},
+		"gone":                 {toBeWorkedOn().Delete(event.DeleteEvent{Object: backup()}), true},
 		"a pod that runs":      {gone().Update(event.UpdateEvent{}), false},
 		"a pod that is gone":   {gone().Delete(event.DeleteEvent{}), true},
 		"a snapshot is ready":  {storageSpoke().Update(event.UpdateEvent{ObjectOld: spoke(false, ""), ObjectNew: spoke(true, "")}), true},

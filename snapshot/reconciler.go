@@ -45,6 +45,8 @@ type Reconciler struct {
 	Parallel queue.Limits
 	// Later is done for each backup once it is complete.
 	Later []Later
+	// CopyNotes notes the copies that were made elsewhere; nil where there is no catalog.
+	CopyNotes CopyNotes
 
 	starting sync.Mutex // guards the making of line
 	line     *queue.Queue
@@ -96,7 +98,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	waits = err == nil && b.Status.Phase == api.PhasePending && was.Status.Phase != api.PhaseCleaningUp
 	if Ended(b.Status.Phase) && !Ended(was.Status.Phase) {
 		metrics.BackupEnded(b)
-		if err == nil && b.Status.Phase == api.PhaseCompleted && len(r.Later) > 0 {
+		if err == nil && r.unsettled(b) {
 			again = time.Millisecond
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
@@ -61,7 +62,27 @@ func (r *Reconciler) retain(ctx context.Context, b *api.Backup) (left int, err e
 		}
 	}
 	status.Event(r.Events, b, corev1.EventTypeNormal, api.ReasonRetained, fmt.Sprintf(
-		"The snapshots of this backup stay in the storage: %s; %s. Delete them with: kubectl cht delete backup %s -n %s --uid %s",
-		strings.Join(handles, ", "), record, b.Name, b.Namespace, b.UID))
+		"The snapshots of this backup stay in the storage: %s%s; %s. Delete them with: kubectl cht delete backup %s -n %s --uid %s",
+		strings.Join(handles, ", "), retainedCopies(b), record, b.Name, b.Namespace, b.UID))
 	return 0, nil
+}
+
+// retainedCopies tells of what stays elsewhere, and of what goes on being billed there.
+func retainedCopies(b *api.Backup) string {
+	var text string
+	for _, c := range b.Status.Copies {
+		var handles []string
+		for _, v := range c.Volumes {
+			if v.Handle != "" {
+				handles = append(handles, v.Handle)
+			}
+		}
+		if len(handles) > 0 {
+			text += fmt.Sprintf("; copy %s in %s stays too: %s", c.Name, c.Region, strings.Join(handles, ", "))
+		}
+	}
+	if c := meta.FindStatusCondition(b.Status.Conditions, api.ConditionFastRestore); c != nil && c.Reason != api.ReasonFastRestoreOff && c.Reason != api.ReasonNotEBS {
+		text += "; fast snapshot restore stays enabled, and billed by the hour, until it is disabled in EC2"
+	}
+	return text
 }

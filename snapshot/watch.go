@@ -37,6 +37,9 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		r.work = func(key types.NamespacedName) { work.Add(ctrl.Request{NamespacedName: key}) }
 		return nil
 	})
+	for _, m := range r.mindful() {
+		m.WakeWith(r.wake)
+	}
 	b := ctrl.NewControllerManagedBy(mgr).For(&api.Backup{}, builder.WithPredicates(r.toBeWorkedOn())).
 		Owns(&corev1.Pod{}, builder.OnlyMetadata, builder.WithPredicates(gone()))
 	// A cluster whose volumes are all cut by EBS need not have the kind; to watch it
@@ -71,7 +74,7 @@ func (r *Reconciler) toBeWorkedOn() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc: func(e event.CreateEvent) bool {
 			b, ok := e.Object.(*api.Backup)
-			return !ok || b.DeletionTimestamp != nil || !b.IsImported() && (!Ended(b.Status.Phase) || b.Status.Phase == api.PhaseCompleted && r.wants(b))
+			return !ok || b.DeletionTimestamp != nil || !b.IsImported() && (!Ended(b.Status.Phase) || r.unsettled(b))
 		},
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			was, is := e.ObjectOld, e.ObjectNew

@@ -230,6 +230,7 @@ const (
 	ReasonFastRestoreFail = "FastRestoreFailed"
 	ReasonArchiveFailed   = "ArchiveFailed"
 	ReasonNotEBS          = "NotEBS"
+	ReasonLocked          = "Locked"
 
 	// Of a schedule.
 	ReasonScheduled       = "Scheduled"

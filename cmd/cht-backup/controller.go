@@ -30,6 +30,7 @@ import (
 	"github.com/medic/cht-backup/snapshot"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/csi"
+	"github.com/medic/cht-backup/snapshot/ebs/after"
 	"github.com/medic/cht-backup/snapshot/method"
 	"github.com/medic/cht-backup/snapshot/metrics"
 	"github.com/medic/cht-backup/snapshot/queue"
@@ -51,6 +52,7 @@ type config struct {
 	LeaseDuration     time.Duration `mapstructure:"lease-duration"`
 	RequestsPerSecond float32       `mapstructure:"requests-per-second"`
 	IsolationOutside  []string      `mapstructure:"isolation-outside"`
+	EBSCopies         int           `mapstructure:"ebs-copies-per-region"`
 	ClusterName       string        `mapstructure:"cluster-name"`
 	EBSClusterTag     string        `mapstructure:"ebs-cluster-tag"`
 	EBSCallsPerSecond []string      `mapstructure:"ebs-calls-per-second"`
@@ -73,6 +75,7 @@ func controllerCommand() *cobra.Command {
 	flags.Duration("lease-duration", 15*time.Second, "how long a dead leader is waited for")
 	flags.Float32("requests-per-second", 50, "bound on requests to the Kubernetes API, for backups and for restores each; bursts of twice as many")
 	flags.StringSlice("isolation-outside", nil, "`HOST:PORT,…` that the controller can reach and a clone must not: tried by its isolation probes, beside the source and the Kubernetes API")
+	flags.Int("ebs-copies-per-region", 20, "EBS snapshots that are copied at once to one Region of one account, over all backups; EC2's own limit is 20 at first")
 	flags.String("cluster-name", "", "name of this cluster in tags and in the catalog; default: the UID of namespace kube-system")
 	flags.String("ebs-cluster-tag", "", "`NAME` in the tags KubernetesCluster and kubernetes.io/cluster/NAME of EBS volumes that a restore makes, where the cloud's own parts look for them")
 	flags.StringSlice("ebs-calls-per-second", []string{"4/40"}, "`N/BURST or CALL=N/BURST,…`: calls that change something in EC2, of each kind and in one Region, a second and at once")
@@ -99,6 +102,9 @@ func controllerCommand() *cobra.Command {
 		}
 		if _, err := c.parallel(); err != nil {
 			return err
+		}
+		if c.EBSCopies < 1 {
+			return fmt.Errorf("ebs-copies-per-region is %d; with less than 1 no copy would ever be made", c.EBSCopies)
 		}
 		if _, err := c.ebsRates(); err != nil {
 			return err
@@ -255,6 +261,7 @@ func setUp(mgr ctrl.Manager, kube *rest.Config, c config) error {
 	backups := &snapshot.Reconciler{
 		Client: direct, Exec: quiesce.Execer{Config: kube, Client: clientset}, Snapshotter: method.Snapshotter{CSI: csi.Snapshotter{Client: direct, Held: held}, EBS: cloud},
 		Records: records, Events: recorder, Transport: transport, Image: c.Image, Now: time.Now, Parallel: parallel,
+		Later: []snapshot.Later{&after.Worker{EC2: after.On(aws, c.ebsAccount).For, Kube: direct, Now: time.Now, Copies: c.EBSCopies}},
 	}
 	if err := backups.Setup(mgr); err != nil {
 		return err

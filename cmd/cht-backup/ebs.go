@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -57,11 +58,10 @@ func (c config) ebsRates() (rate.Limits, error) {
 
 // ebsSnapshotter cuts by EC2. Nothing of AWS is asked before a volume needs it.
 func (c config) ebsSnapshotter(kube client.Client) (*ebs.Snapshotter, *account.Account, error) {
-	rates, err := c.ebsRates()
-	if err != nil {
+	if _, err := c.ebsRates(); err != nil {
 		return nil, nil, err
 	}
-	a := account.New(account.Settings{Version: version, Rates: &rates})
+	a := c.ebsAccount()
 	return &ebs.Snapshotter{Cloud: ebs.On(a), Cluster: c.cluster(kube), ZoneOf: zoneOf(kube)}, a, nil
 }
 
@@ -73,6 +73,12 @@ func ec2Of(a *account.Account) restoreebs.Clients {
 		}
 		return a.EC2(ctx, region)
 	}
+}
+
+// ebsAccount makes an AWS account; more options make it another than the controller's.
+func (c config) ebsAccount(load ...func(*awsconfig.LoadOptions) error) *account.Account {
+	rates, _ := c.ebsRates() // they are checked when the controller starts
+	return account.New(account.Settings{Version: version, Rates: &rates, Load: load})
 }
 
 // cluster gives the cluster's name: the one that is set, or else what tells clusters

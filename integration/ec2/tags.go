@@ -65,6 +65,9 @@ func (q *request) specified(kind string) (tags []Tag, err error) {
 		if q.get(p+"ResourceType") != kind {
 			return fail("InvalidParameterValue", "'%s' is not a valid taggable resource type for this operation.", q.get(p+"ResourceType"))
 		}
+		if _, any := q.form[p+"Tag.1.Key"]; !any {
+			return fail("InvalidParameterValue", "Tag specification must have at least one tag")
+		}
 		return q.each(p+"Tag", "Key", func(p string) error {
 			if _, twice := tagValue(tags, q.get(p+"Key")); twice {
 				return fail("InvalidParameterValue", "Duplicate tag key '%s' specified.", q.get(p+"Key"))

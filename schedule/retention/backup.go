@@ -62,8 +62,8 @@ func (b Backup) ended() time.Time {
 	return b.Time
 }
 
-// Of reads a Backup. What the object does not tell, LockedUntil, InUse and Foreign,
-// is the caller's to fill in.
+// Of reads a Backup. What the object does not tell, InUse and Foreign, is the caller's
+// to fill in.
 func Of(b *api.Backup) Backup {
 	is := Backup{Name: b.Name, Time: b.CreationTimestamp.Time}
 	if why, held := b.Annotations[api.HoldAnnotation]; held {
@@ -71,6 +71,9 @@ func Of(b *api.Backup) Backup {
 		if why == "" {
 			is.Held = "no reason given"
 		}
+	}
+	if b.Status.LockedUntil != nil {
+		is.LockedUntil = b.Status.LockedUntil.Time
 	}
 	ready, verified := status(b, api.ConditionReady), status(b, api.ConditionVerified)
 	is.Verified = verified.Status == metav1.ConditionTrue

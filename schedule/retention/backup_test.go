@@ -40,6 +40,8 @@ func TestOf(t *testing.T) {
 		{"completed, not ready", api.BackupStatus{Phase: api.PhaseCompleted, CutTime: micro(cut), CompletionTime: micro(ended), Conditions: []metav1.Condition{wrong}}, nil, Backup{State: Failed, Time: ended}},
 		{"completed, nothing said", api.BackupStatus{Phase: api.PhaseCompleted, CutTime: micro(cut)}, nil, Backup{State: Unfinished, Time: made}},
 		{"completed, no cut", api.BackupStatus{Phase: api.PhaseCompleted, Conditions: []metav1.Condition{ready}}, nil, Backup{State: Unfinished, Time: made}},
+		{"locked", api.BackupStatus{Phase: api.PhaseCompleted, CutTime: micro(cut), LockedUntil: &metav1.Time{Time: found}, Conditions: []metav1.Condition{ready}}, nil,
+			Backup{State: Good, Time: cut, LockedUntil: found}},
 		{"held", api.BackupStatus{}, func(b *api.Backup) { b.Annotations = map[string]string{api.HoldAnnotation: "audit"} }, Backup{State: Unfinished, Time: made, Held: "audit"}},
 		{"held, nobody says why", api.BackupStatus{}, func(b *api.Backup) { b.Annotations = map[string]string{api.HoldAnnotation: ""} }, Backup{State: Unfinished, Time: made, Held: "no reason given"}},
 		{"being deleted", api.BackupStatus{Phase: api.PhaseCompleted, CutTime: micro(cut), Conditions: []metav1.Condition{ready}}, func(b *api.Backup) { b.DeletionTimestamp = &metav1.Time{Time: found} },

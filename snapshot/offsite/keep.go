@@ -91,9 +91,6 @@ func done(url string, m bucket.Manifest) string {
 
 func (k *Keeper) failed(b *api.Backup, err error) {
 	message := fmt.Sprintf("the backup is good, but its record is not in the catalog: %v", err)
-	if c := meta.FindStatusCondition(b.Status.Conditions, api.ConditionCataloged); c == nil || c.Status != metav1.ConditionFalse {
-		status.Event(k.Events, b, corev1.EventTypeWarning, api.ReasonCatalogFailed, message)
-	}
 	k.say(b, metav1.ConditionFalse, api.ReasonCatalogFailed, message)
 }
 
@@ -101,26 +98,49 @@ func (k *Keeper) say(b *api.Backup, is metav1.ConditionStatus, why, message stri
 	meta.SetStatusCondition(&b.Status.Conditions, metav1.Condition{Type: api.ConditionCataloged, Status: is, Reason: why, Message: status.Clip(message), ObservedGeneration: b.Generation})
 }
 
+// CopyComplete implements snapshot.CopyNotes.
+func (k *Keeper) CopyComplete(ctx context.Context, b *api.Backup, c api.CopyStatus) error {
+	place, wait, err := k.Place.enter(ctx)
+	if err == nil && place == nil {
+		err = fmt.Errorf("catalog %s cannot be used for %s", k.Place.shown(), wait.Round(time.Second))
+	}
+	if err != nil {
+		return err
+	}
+	bounded, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	note := bucket.Copy{UID: b.UID, Name: c.Name, Region: c.Region, Account: c.Account}
+	if c.CompletionTime != nil {
+		note.CompletionTime = c.CompletionTime.Time
+	}
+	for _, v := range c.Volumes {
+		note.Volumes = append(note.Volumes, bucket.CopiedVolume{Node: v.Node, Handle: v.Handle, KMSKeyID: v.KMSKeyID})
+	}
+	err = place.PutCopy(bounded, note)
+	k.Place.leave(err)
+	return err
+}
+
 // Release removes the record of a backup that is deleted with its snapshots. While
 // the catalog cannot be reached, both stay: a record without snapshots would be a
 // promise that nobody can keep.
-func (k *Keeper) Release(ctx context.Context, b *api.Backup) (left int, err error) {
+func (k *Keeper) Release(ctx context.Context, b *api.Backup) (left int, again time.Duration, err error) {
 	if b.Status.CutTime == nil { // no record can have been written
-		return 0, nil
+		return 0, 0, nil
 	}
 	if c := b.Status.Catalog; c != nil && c.URL != k.Place.shown() {
 		k.leaveBehind(b, c.URL, c.Key, "that is no longer the catalog of this controller")
-		return 0, nil
+		return 0, 0, nil
 	}
 	place, wait, err := k.Place.enter(ctx)
 	if err != nil {
-		return 0, k.hindered(b, err)
+		return 0, 0, k.hindered(b, err)
 	}
 	if place == nil {
 		if wait == busy {
-			return 1, nil
+			return 1, busy, nil
 		}
-		return 0, k.hindered(b, fmt.Errorf("catalog %s could not be reached; it is tried again in %s", k.Place.shown(), wait.Round(time.Second)))
+		return 0, 0, k.hindered(b, fmt.Errorf("catalog %s could not be reached; it is tried again in %s", k.Place.shown(), wait.Round(time.Second)))
 	}
 	bounded, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
@@ -129,13 +149,13 @@ func (k *Keeper) Release(ctx context.Context, b *api.Backup) (left int, err erro
 	if denied(err) { // who may only add keeps his records from whoever takes the cluster
 		k.Place.leave(nil)
 		k.leaveBehind(b, place.URL(), head.Key(), err.Error())
-		return 0, nil
+		return 0, 0, nil
 	}
 	k.Place.leave(err)
 	if err != nil {
-		return 0, k.hindered(b, err)
+		return 0, 0, k.hindered(b, err)
 	}
-	return 0, nil
+	return 0, 0, nil
 }
 
 // hindered says on the Backup why it is not gone yet.

@@ -36,6 +36,9 @@ func (b *Buckets) Middleware(region string) func(*middleware.Stack) error {
 			}
 			return next.HandleFinalize(ctx, in)
 		})
+		if _, sends := stack.Finalize.Get("Retry"); !sends {
+			return nil // a URL is only signed, as CopySnapshot does with one for the other Region
+		}
 		// After Retry, so that it holds for each try, and before the signing, whose time
 		// must be that of the call.
 		return stack.Finalize.Insert(wait, "Retry", middleware.After)
