@@ -102,7 +102,7 @@ func (r *Reconciler) ebsNodes(ctx context.Context, w *work) ([]catalog.Node, err
 	if client.IgnoreNotFound(err) != nil {
 		return nil, fmt.Errorf("get backup %s/%s: %w", w.record.Namespace, w.record.Name, err)
 	}
-	if err != nil || takenAs(&backup) != w.record.UID {
+	if err != nil || backup.UID != w.record.UID {
 		return nodes, nil
 	}
 	for _, c := range backup.Status.Copies {

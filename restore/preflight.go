@@ -11,7 +11,6 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
@@ -37,12 +36,16 @@ func (r *Reconciler) findRecord(ctx context.Context, restore *api.Restore) (cata
 	if client.IgnoreNotFound(err) != nil {
 		return catalog.Head{}, fmt.Errorf("get backup %s/%s: %w", source.Namespace, source.Name, err)
 	}
-	if err == nil && (source.UID == "" || source.UID == takenAs(&backup)) {
+	if err == nil && (source.UID == "" || source.UID == backup.UID) {
+		if from := backup.Status.Imported; backup.IsImported() && from != nil {
+			return catalog.Head{}, reason.Refuse(api.ReasonBackupNotReady, "backup %s/%s only shows a record of the catalog; restore it with `kubectl cht restore --from CATALOG-URL/%s/%s --to NAMESPACE`, where CATALOG-URL is %s",
+				source.Namespace, source.Name, from.Backup.Namespace, from.Backup.Name, from.Catalog)
+		}
 		if backup.Status.Phase != api.PhaseCompleted {
 			return catalog.Head{}, reason.Refuse(api.ReasonBackupNotReady, "backup %s/%s is %s, not Completed; choose another (`kubectl cht list -n %s`)",
 				source.Namespace, source.Name, orPending(backup.Status.Phase), source.Namespace)
 		}
-		heads = slices.DeleteFunc(heads, func(h catalog.Head) bool { return h.UID != takenAs(&backup) })
+		heads = slices.DeleteFunc(heads, func(h catalog.Head) bool { return h.UID != backup.UID })
 		for i := range heads {
 			heads[i].AllowedNamespaces = backup.Spec.AllowedNamespaces
 		}
@@ -58,15 +61,6 @@ func (r *Reconciler) findRecord(ctx context.Context, restore *api.Restore) (cata
 		which = append(which, fmt.Sprintf("%s (cut %s)", h.UID, h.CutTime))
 	}
 	return catalog.Head{}, reason.Refuse(api.ReasonBackupNotFound, "there are %d backups named %s/%s, set source.uid to one of: %s", len(heads), source.Namespace, source.Name, strings.Join(which, ", "))
-}
-
-// takenAs is the UID of the backup that a Backup is, or shows: one of another cluster
-// was made with another.
-func takenAs(backup *api.Backup) types.UID {
-	if from := backup.Status.Imported; from != nil {
-		return from.Backup.UID
-	}
-	return backup.UID
 }
 
 func orPending(p api.Phase) api.Phase {

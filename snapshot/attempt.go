@@ -1,15 +1,11 @@
 package snapshot
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -194,13 +190,7 @@ func (r *Reconciler) record(ctx context.Context, b *api.Backup, instance *found,
 		}
 		record.Nodes = append(record.Nodes, node)
 	}
-	record.Images = imagesOf(instance.inventory.Pods)
-	release, err := cht.HelmRelease(ctx, r.Client, instance.inventory)
-	if err != nil { // it is told to people, no more
-		log.FromContext(ctx).Info("the record is without the Helm release", "error", err.Error())
-	} else if release != nil {
-		record.Release = &catalog.Release{Name: release.Name, Revision: release.Revision, Chart: release.Chart, Version: release.Version, AppVersion: release.AppVersion, Values: release.Values}
-	}
+	record.Images, record.Release = imagesOf(instance.inventory.Pods), r.releaseOf(ctx, instance.inventory)
 	return record, nil
 }
 
@@ -241,24 +231,6 @@ func pointers(volumes []api.VolumeStatus) []*api.VolumeStatus {
 		all[i] = &volumes[i]
 	}
 	return all
-}
-
-// imagesOf tells what the instance's pods run, each image of a component once.
-func imagesOf(pods []corev1.Pod) []catalog.Image {
-	var images []catalog.Image
-	for i := range pods {
-		p := &pods[i]
-		for _, c := range p.Status.ContainerStatuses {
-			image := catalog.Image{Component: p.Labels[cht.ServiceLabel], Container: c.Name, Image: c.Image, ID: c.ImageID}
-			if !slices.Contains(images, image) {
-				images = append(images, image)
-			}
-		}
-	}
-	slices.SortFunc(images, func(a, b catalog.Image) int {
-		return cmp.Or(strings.Compare(a.Component, b.Component), strings.Compare(a.Container, b.Container), strings.Compare(a.ID, b.ID))
-	})
-	return images
 }
 
 // finish waits until the storage is done and the fingerprint is taken, and

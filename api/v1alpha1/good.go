@@ -6,9 +6,10 @@ import (
 )
 
 // Good tells whether a restore may rely on the backup: it is complete, and no
-// verification has found it wrong since.
+// verification has found it wrong since. One that only shows a record of the catalog
+// is none: what it stands for is not of this cluster.
 func (b *Backup) Good() bool {
-	return b.Status.Phase == PhaseCompleted && b.Status.CutTime != nil &&
+	return b.Status.Phase == PhaseCompleted && !b.IsImported() && b.Status.CutTime != nil &&
 		meta.IsStatusConditionTrue(b.Status.Conditions, ConditionReady) && !meta.IsStatusConditionFalse(b.Status.Conditions, ConditionVerified)
 }
 

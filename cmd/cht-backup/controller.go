@@ -52,10 +52,11 @@ type config struct {
 	LeaseDuration     time.Duration `mapstructure:"lease-duration"`
 	RequestsPerSecond float32       `mapstructure:"requests-per-second"`
 	IsolationOutside  []string      `mapstructure:"isolation-outside"`
-	EBSCopies         int           `mapstructure:"ebs-copies-per-region"`
-	ClusterName       string        `mapstructure:"cluster-name"`
-	EBSClusterTag     string        `mapstructure:"ebs-cluster-tag"`
-	EBSCallsPerSecond []string      `mapstructure:"ebs-calls-per-second"`
+	catalogConfig     `mapstructure:",squash"`
+	EBSCopies         int      `mapstructure:"ebs-copies-per-region"`
+	ClusterName       string   `mapstructure:"cluster-name"`
+	EBSClusterTag     string   `mapstructure:"ebs-cluster-tag"`
+	EBSCallsPerSecond []string `mapstructure:"ebs-calls-per-second"`
 }
 
 func controllerCommand() *cobra.Command {
@@ -75,6 +76,7 @@ func controllerCommand() *cobra.Command {
 	flags.Duration("lease-duration", 15*time.Second, "how long a dead leader is waited for")
 	flags.Float32("requests-per-second", 50, "bound on requests to the Kubernetes API, for backups and for restores each; bursts of twice as many")
 	flags.StringSlice("isolation-outside", nil, "`HOST:PORT,…` that the controller can reach and a clone must not: tried by its isolation probes, beside the source and the Kubernetes API")
+	catalogFlags(flags)
 	flags.Int("ebs-copies-per-region", 20, "EBS snapshots that are copied at once to one Region of one account, over all backups; EC2's own limit is 20 at first")
 	flags.String("cluster-name", "", "name of this cluster in tags and in the catalog; default: the UID of namespace kube-system")
 	flags.String("ebs-cluster-tag", "", "`NAME` in the tags KubernetesCluster and kubernetes.io/cluster/NAME of EBS volumes that a restore makes, where the cloud's own parts look for them")
@@ -101,6 +103,9 @@ func controllerCommand() *cobra.Command {
 			return err
 		}
 		if _, err := c.parallel(); err != nil {
+			return err
+		}
+		if err := c.catalogConfig.check(); err != nil {
 			return err
 		}
 		if c.EBSCopies < 1 {
@@ -262,6 +267,9 @@ func setUp(mgr ctrl.Manager, kube *rest.Config, c config) error {
 		Client: direct, Exec: quiesce.Execer{Config: kube, Client: clientset}, Snapshotter: method.Snapshotter{CSI: csi.Snapshotter{Client: direct, Held: held}, EBS: cloud},
 		Records: records, Events: recorder, Transport: transport, Image: c.Image, Now: time.Now, Parallel: parallel,
 		Later: []snapshot.Later{&after.Worker{EC2: after.On(aws, c.ebsAccount).For, Kube: direct, Now: time.Now, Copies: c.EBSCopies}},
+	}
+	if err := c.setUpCatalog(mgr, direct, backups); err != nil {
+		return err
 	}
 	if err := backups.Setup(mgr); err != nil {
 		return err

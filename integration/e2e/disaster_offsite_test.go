@@ -4,22 +4,32 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/integration/harness"
-	"github.com/medic/cht-backup/snapshot/catalog/bucket"
 )
+
+// inPod is where the controller sees the catalog's directory.
+const inPod = "/offsite"
 
 // controller is the product as the chart installs it, with the catalog and EC2 where
 // this test has them.
 func (a *away) controller(c *harness.Cluster) ([]client.Object, error) {
-	objects, err := harness.ControllerObjects(c)
+	var env []any
+	for name, value := range a.ec2.Env() {
+		env = append(env, map[string]any{"name": name, "value": value})
+	}
+	objects, err := harness.ControllerWith(map[string]any{"controller": map[string]any{
+		"env": env, "catalog": map[string]any{"url": "file://" + inPod, "recipients": []any{a.identity.Recipient().String()}},
+	}})(c)
 	if err != nil {
 		return nil, err
 	}
@@ -33,9 +43,8 @@ func (a *away) controller(c *harness.Cluster) ([]client.Object, error) {
 			return nil, err
 		}
 		pod := &d.Spec.Template.Spec
-		for name, value := range a.ec2.Env() {
-			pod.Containers[0].Env = append(pod.Containers[0].Env, corev1.EnvVar{Name: name, Value: value})
-		}
+		pod.Containers[0].VolumeMounts = append(pod.Containers[0].VolumeMounts, corev1.VolumeMount{Name: "offsite", MountPath: inPod})
+		pod.Volumes = append(pod.Volumes, corev1.Volume{Name: "offsite", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: a.dir}}})
 		if u.Object, err = runtime.DefaultUnstructuredConverter.ToUnstructured(&d); err != nil {
 			return nil, err
 		}
@@ -43,20 +52,17 @@ func (a *away) controller(c *harness.Cluster) ([]client.Object, error) {
 	return objects, nil
 }
 
-// cataloged puts the backup's record into the catalog.
+// cataloged waits until the backup's record is in the catalog, its Secrets sealed.
 func (a *away) cataloged(ctx context.Context, t *testing.T, c *harness.Cluster, b *api.Backup) {
 	t.Helper()
-	record, err := records(c).Get(ctx, b.Status.Record)
+	b, err := c.WaitBackup(ctx, b, time.Minute, func(b *api.Backup) bool {
+		return meta.IsStatusConditionTrue(b.Status.Conditions, api.ConditionCataloged)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	catalogued, err := bucket.Open(ctx, a.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = catalogued.Close() }()
-	if _, err := catalogued.Put(ctx, record, bucket.Writer{Cluster: "lost", Program: "test", Recipients: []string{a.identity.Recipient().String()}}); err != nil {
-		t.Fatal(err)
+	if b.Status.Catalog == nil || b.Status.Catalog.Secrets != api.SecretsSealed {
+		t.Fatalf("the record is in the catalog as %+v", b.Status.Catalog)
 	}
 }
 

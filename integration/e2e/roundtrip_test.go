@@ -184,6 +184,8 @@ func TestDeletedBackupIsGone(t *testing.T) {
 	o := deployed(ctx, t, c, 1, nil)
 	b := c.Backup(t, o.Namespace, "b", api.BackupSpec{}, backupWithin)
 	kept := c.Backup(t, o.Namespace, "kept", api.BackupSpec{}, backupWithin)
+	cataloged(ctx, t, c, b)
+	cataloged(ctx, t, c, kept)
 	deleteBackup(ctx, t, c, b)
 	var backups api.BackupList
 	if err := await.List(ctx, c.Client, &backups, func() (string, error) {

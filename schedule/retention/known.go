@@ -17,6 +17,9 @@ func Known(schedule string, backups []api.Backup, restores []api.Restore) []Back
 	var known []Backup
 	for i := range backups {
 		b := &backups[i]
+		if b.IsImported() {
+			continue // nothing that a schedule takes or removes
+		}
 		is := Of(b)
 		switch of := b.Labels[api.ScheduleLabel]; of {
 		case schedule:

@@ -24,7 +24,7 @@ const (
 )
 
 var (
-	uidForm    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,99}$`)
+	uidForm    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,99}$`)
 	erlangForm = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}@[A-Za-z0-9][A-Za-z0-9_.:-]{0,252}$`)
 	fsForm     = regexp.MustCompile(`^[A-Za-z0-9._-]{0,32}$`)
 	partForm   = regexp.MustCompile(`^[0-9]{0,4}$`)

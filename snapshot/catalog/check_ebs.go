@@ -8,7 +8,7 @@ import (
 )
 
 var (
-	volumeForm  = regexp.MustCompile(`^vol-[0-9a-f]{8,40}$`)
+	volumeForm  = regexp.MustCompile(`^vol-[0-9A-Za-z]{1,40}$`)
 	regionForm  = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
 	zoneForm    = regexp.MustCompile(`^[a-z0-9-]{0,63}$`)
 	accountForm = regexp.MustCompile(`^([0-9]{12})?$`)

@@ -23,6 +23,8 @@ type Keeper struct {
 	Place   *Place
 	Records catalog.Store
 	Writer  bucket.Writer
+	// Cluster gives the cluster's name.
+	Cluster func(context.Context) (string, error)
 	Events  events.EventRecorder
 	Now     func() time.Time
 }
@@ -34,41 +36,74 @@ func (k *Keeper) Wants(b *api.Backup) bool {
 
 // Tend writes the record of a completed backup into the catalog.
 func (k *Keeper) Tend(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
+	return k.keep(ctx, b), nil
+}
+
+func (k *Keeper) keep(ctx context.Context, b *api.Backup) (again time.Duration) {
 	if b.Status.Phase != api.PhaseCompleted || !k.Wants(b) {
-		return 0, nil
+		return 0
 	}
 	place, wait, err := k.Place.enter(ctx)
 	if err != nil {
 		k.failed(b, err)
-		return wait, nil
+		return wait
 	}
 	if place == nil {
-		return wait, nil
+		return wait
 	}
 	bounded, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	var m bucket.Manifest
 	record, err := k.Records.Get(bounded, b.Status.Record)
-	lost := err != nil
-	if !lost {
-		m, err = place.Put(bounded, record, k.Writer)
-	}
-	if lost { // the bucket is not to blame
+	if err != nil { // the bucket is not to blame
 		k.Place.leave(nil)
 		k.failed(b, err)
 		if errors.Is(err, catalog.ErrNotFound) {
-			return 0, nil
+			return 0
 		}
-		return longestPause, nil
+		return longestPause
 	}
-	if wait := k.Place.leave(err); err != nil {
+	by := k.Writer
+	if by.Cluster, err = k.Cluster(bounded); err != nil {
+		k.Place.leave(nil)
 		k.failed(b, err)
-		return wait, nil
+		return shortestPause
+	}
+	m, err := place.Put(bounded, record, by)
+	wait = k.Place.leave(err)
+	if err != nil {
+		k.failed(b, err)
+		return wait
 	}
 	now := metav1.NewTime(k.Now())
 	b.Status.Catalog = &api.CatalogStatus{URL: place.URL(), Key: m.Head().Key(), Time: &now, Secrets: m.Secrets.State}
 	k.say(b, metav1.ConditionTrue, api.ReasonDone, done(place.URL(), m))
-	return 0, nil
+	return 0
+}
+
+// CopyComplete notes a complete copy beside the record.
+func (k *Keeper) CopyComplete(ctx context.Context, b *api.Backup, c api.CopyStatus) error {
+	if k.Wants(b) {
+		return errors.New("the backup's record is not in the catalog yet")
+	}
+	place, wait, err := k.Place.enter(ctx)
+	if err != nil {
+		return err
+	}
+	if place == nil {
+		return fmt.Errorf("the catalog is not asked before %s", k.Now().Add(wait).UTC().Format(time.TimeOnly))
+	}
+	note := bucket.Copy{UID: b.UID, Name: c.Name, Region: c.Region, Account: c.Account}
+	if c.CompletionTime != nil {
+		note.CompletionTime = c.CompletionTime.Time
+	}
+	for _, v := range c.Volumes {
+		note.Volumes = append(note.Volumes, bucket.CopiedVolume{Node: v.Node, Handle: v.Handle, KMSKeyID: v.KMSKeyID})
+	}
+	bounded, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	err = place.PutCopy(bounded, note)
+	k.Place.leave(err)
+	return err
 }
 
 // done says where the record is and what a restore from there will lack.
@@ -98,49 +133,30 @@ func (k *Keeper) say(b *api.Backup, is metav1.ConditionStatus, why, message stri
 	meta.SetStatusCondition(&b.Status.Conditions, metav1.Condition{Type: api.ConditionCataloged, Status: is, Reason: why, Message: status.Clip(message), ObservedGeneration: b.Generation})
 }
 
-// CopyComplete implements snapshot.CopyNotes.
-func (k *Keeper) CopyComplete(ctx context.Context, b *api.Backup, c api.CopyStatus) error {
-	place, wait, err := k.Place.enter(ctx)
-	if err == nil && place == nil {
-		err = fmt.Errorf("catalog %s cannot be used for %s", k.Place.shown(), wait.Round(time.Second))
-	}
-	if err != nil {
-		return err
-	}
-	bounded, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	note := bucket.Copy{UID: b.UID, Name: c.Name, Region: c.Region, Account: c.Account}
-	if c.CompletionTime != nil {
-		note.CompletionTime = c.CompletionTime.Time
-	}
-	for _, v := range c.Volumes {
-		note.Volumes = append(note.Volumes, bucket.CopiedVolume{Node: v.Node, Handle: v.Handle, KMSKeyID: v.KMSKeyID})
-	}
-	err = place.PutCopy(bounded, note)
-	k.Place.leave(err)
-	return err
-}
-
 // Release removes the record of a backup that is deleted with its snapshots. While
 // the catalog cannot be reached, both stay: a record without snapshots would be a
 // promise that nobody can keep.
 func (k *Keeper) Release(ctx context.Context, b *api.Backup) (left int, again time.Duration, err error) {
+	if again = k.remove(ctx, b); again > 0 {
+		left = 1
+	}
+	return left, again, nil
+}
+
+func (k *Keeper) remove(ctx context.Context, b *api.Backup) (again time.Duration) {
 	if b.Status.CutTime == nil { // no record can have been written
-		return 0, 0, nil
+		return 0
 	}
 	if c := b.Status.Catalog; c != nil && c.URL != k.Place.shown() {
 		k.leaveBehind(b, c.URL, c.Key, "that is no longer the catalog of this controller")
-		return 0, 0, nil
+		return 0
 	}
 	place, wait, err := k.Place.enter(ctx)
 	if err != nil {
-		return 0, 0, k.hindered(b, err)
+		return k.hindered(b, wait, err)
 	}
 	if place == nil {
-		if wait == busy {
-			return 1, busy, nil
-		}
-		return 0, 0, k.hindered(b, fmt.Errorf("catalog %s could not be reached; it is tried again in %s", k.Place.shown(), wait.Round(time.Second)))
+		return wait // why was said by who found out
 	}
 	bounded, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
@@ -149,19 +165,19 @@ func (k *Keeper) Release(ctx context.Context, b *api.Backup) (left int, again ti
 	if denied(err) { // who may only add keeps his records from whoever takes the cluster
 		k.Place.leave(nil)
 		k.leaveBehind(b, place.URL(), head.Key(), err.Error())
-		return 0, 0, nil
+		return 0
 	}
-	k.Place.leave(err)
+	wait = k.Place.leave(err)
 	if err != nil {
-		return 0, 0, k.hindered(b, err)
+		return k.hindered(b, wait, err)
 	}
-	return 0, 0, nil
+	return 0
 }
 
-// hindered says on the Backup why it is not gone yet.
-func (k *Keeper) hindered(b *api.Backup, err error) error {
+// hindered tells why a Backup is not gone yet.
+func (k *Keeper) hindered(b *api.Backup, wait time.Duration, err error) time.Duration {
 	status.Event(k.Events, b, corev1.EventTypeWarning, api.ReasonCatalogFailed, fmt.Sprintf("The backup is not deleted yet, since its record cannot be removed from the catalog: %v. To delete it without, configure another catalog or none", err))
-	return fmt.Errorf("remove the record of backup %s/%s from the catalog: %w", b.Namespace, b.Name, err)
+	return wait
 }
 
 func (k *Keeper) leaveBehind(b *api.Backup, url, key, why string) {

@@ -27,6 +27,13 @@ func each(t *testing.T, test func(t *testing.T, b *Bucket)) {
 		}
 		test(t, b)
 	})
+	t.Run("s3", func(t *testing.T) {
+		b, err := Open(t.Context(), s3URL(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		test(t, b)
+	})
 }
 
 func heads(t *testing.T, b *Bucket, namespace string) (found []Head, ignored Ignored) {

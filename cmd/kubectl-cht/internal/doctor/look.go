@@ -65,7 +65,13 @@ func Look(ctx context.Context, c client.Client, namespace, system string) (Clust
 		}
 	}
 	// The owners last: whoever made what was seen so far is there by now, or gone.
-	if err := each(ctx, c, func() *api.BackupList { return &api.BackupList{} }, func(l *api.BackupList) { w.Backups = append(w.Backups, l.Items...) }, in); err != nil {
+	if err := each(ctx, c, func() *api.BackupList { return &api.BackupList{} }, func(l *api.BackupList) {
+		for i := range l.Items {
+			if !l.Items[i].IsImported() { // it has nothing that could be left over
+				w.Backups = append(w.Backups, l.Items[i])
+			}
+		}
+	}, in); err != nil {
 		return w, fmt.Errorf("list backups: %w", err)
 	}
 	if err := each(ctx, c, func() *api.RestoreList { return &api.RestoreList{} }, func(l *api.RestoreList) { w.Restores = append(w.Restores, l.Items...) }, in); err != nil {

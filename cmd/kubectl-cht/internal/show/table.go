@@ -89,9 +89,22 @@ func backupRow(b *api.Backup, now time.Time) []any {
 	if b.Status.StallMilliseconds != nil {
 		stall = fmt.Sprintf("%d ms", *b.Status.StallMilliseconds)
 	}
-	return []any{b.Namespace, "backup", b.Name, phaseCell(Of(b), b.DeletionTimestamp), orNone(string(b.Status.Consistency)), stall,
+	kind := "backup"
+	if b.IsImported() {
+		kind = "in catalog"
+	}
+	return []any{b.Namespace, kind, b.Name, phaseCell(Of(b), b.DeletionTimestamp), orNone(string(b.Status.Consistency)), stall,
 		micro(b.Status.CutTime, now), total(b.Status.Volumes), verifiedCell(b, now),
-		fmt.Sprint(b.Status.Nodes), orNone(string(b.Status.QuiesceMode)), none, orNone(strings.Join(b.Spec.AllowedNamespaces, ",")), none, heldCell(b), age(b.CreationTimestamp.Time, now), string(b.UID)}
+		fmt.Sprint(b.Status.Nodes), orNone(string(b.Status.QuiesceMode)), importedFrom(b), orNone(strings.Join(b.Spec.AllowedNamespaces, ",")), none, heldCell(b), age(b.CreationTimestamp.Time, now), string(b.UID)}
+}
+
+// importedFrom tells what a Backup shows that is of another cluster.
+func importedFrom(b *api.Backup) string {
+	if !b.IsImported() || b.Status.Imported == nil {
+		return none
+	}
+	from := b.Status.Imported.Backup
+	return oneLine(b.Status.Imported.Cluster) + ":" + from.Namespace + "/" + from.Name
 }
 
 func recordRow(h catalog.Head, cut, now time.Time) []any {

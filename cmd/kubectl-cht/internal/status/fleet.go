@@ -94,6 +94,9 @@ func broken(b *api.Backup) bool {
 
 // AddBackup adds a Backup. One that is being deleted counts for nothing.
 func (f *Fleet) AddBackup(b *api.Backup) {
+	if b.IsImported() {
+		return // it is of no instance here
+	}
 	in := f.at(b.Namespace)
 	if b.DeletionTimestamp != nil {
 		return
