@@ -51,6 +51,8 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 	if !slices.ContainsFunc(objects, func(o client.Object) bool { _, node := o.(*corev1.Node); return node }) {
 		objects = append(slices.Clone(objects), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "worker-1", Labels: map[string]string{corev1.LabelHostname: "worker-1"}}})
 	}
+	// Nor without the driver.
+	objects = append(slices.Clone(objects), &storagev1.CSIDriver{ObjectMeta: metav1.ObjectMeta{Name: "d"}})
 	c := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&api.Backup{}, &api.Restore{}).WithObjects(objects...).
 		WithIndex(&api.Restore{}, "metadata.name", func(o client.Object) []string { return []string{o.GetName()} }).Build()
 	b := &bench{t: t, now: epoch}

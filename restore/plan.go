@@ -25,6 +25,11 @@ func planVolumes(w *work) []string {
 	}
 	for _, node := range w.volumes() {
 		c := claim(w.restore, node)
+		if plan := static(w.restore, node.Service); plan != nil {
+			lines = append(lines, fmt.Sprintf("create EBS volume and PersistentVolume %s in zone %s from snapshot %s of %s, and claim %s (%s) for it, and prepare it",
+				c.Spec.VolumeName, plan.Zone, plan.Snapshot, node.Service, c.Name, c.Spec.Resources.Requests.Storage()))
+			continue
+		}
 		class := "the default class"
 		if c.Spec.StorageClassName != nil {
 			class = "class " + *c.Spec.StorageClassName

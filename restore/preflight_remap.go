@@ -2,6 +2,7 @@ package restore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/restore/ebs"
 	"github.com/medic/cht-backup/restore/remap"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/reason"
@@ -27,16 +29,47 @@ func (r *Reconciler) fits(ctx context.Context, w *work) error {
 	if err := remapValid(w); err != nil {
 		return err
 	}
-	if err := r.storage(ctx, w); err != nil {
-		return err
+	// All at once: whoever brings a lost instance back has no time for one refusal after
+	// the other.
+	return together(r.storage(ctx, w), r.placed(ctx, w), preflightRotation(w), r.ingressClass(ctx, w))
+}
+
+// together makes one refusal of several. Where there is one, it does not matter what
+// else was not answered, and would be asked again.
+func together(errs ...error) error {
+	var refusals []error
+	var unanswered error
+	var texts []string
+	for _, err := range flat(errors.Join(errs...)) {
+		if reason.Of(err) == nil {
+			unanswered = err
+		} else if text := err.Error(); !slices.Contains(texts, text) {
+			refusals, texts = append(refusals, err), append(texts, text)
+		}
 	}
-	if err := r.placed(ctx, w); err != nil {
-		return err
+	switch len(refusals) {
+	case 0:
+		return unanswered
+	case 1:
+		return refusals[0]
 	}
-	if err := preflightRotation(w); err != nil {
-		return err
+	return reason.Refuse(reason.Of(refusals[0]).Reason, "%d things are in the way. %s", len(texts), strings.Join(texts, ". "))
+}
+
+// flat takes joined errors apart.
+func flat(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	switch {
+	case err == nil:
+		return nil
+	case !ok:
+		return []error{err}
 	}
-	return r.ingressClass(ctx, w)
+	var all []error
+	for _, e := range joined.Unwrap() {
+		all = append(all, flat(e)...)
+	}
+	return all
 }
 
 // remapValid refuses a remap that no API server would take, or that names what
@@ -70,41 +103,83 @@ func (r *Reconciler) storage(ctx context.Context, w *work) error {
 	if err := r.eachPage(ctx, &page, func() { classes = append(classes, page.Items...) }); err != nil {
 		return fmt.Errorf("list storage classes: %w", err)
 	}
-	given := w.restore.Spec.Remap
+	wrong := []error{r.drivers(ctx, w)}
 	for _, node := range w.record.Nodes {
-		asked := given != nil && given.StorageClassName != ""
-		with := remap.Claim{StorageClass: node.StorageClass, Bytes: max(node.CapacityBytes, node.RestoreBytes)}.Remapped(given)
-		class, err := classFor(node, with.StorageClass, asked, classes)
+		if !ebs.Is(node) {
+			wrong = append(wrong, w.fillable(node, classes))
+		}
+	}
+	return together(append(wrong, r.checkEBS(ctx, w, classes))...)
+}
+
+// drivers refuses where a driver that made snapshots is not installed: a storage class
+// of its name fills no claim.
+func (r *Reconciler) drivers(ctx context.Context, w *work) error {
+	of := map[string][]string{}
+	for _, node := range w.record.Nodes {
+		if !ebs.Is(node) {
+			of[node.Driver] = append(of[node.Driver], node.Service)
+		}
+	}
+	if len(of) == 0 {
+		return nil
+	}
+	kinds, err := r.snapshotKinds(ctx)
+	if err != nil {
+		return err
+	}
+	var wrong []error
+	if !kinds {
+		wrong = append(wrong, reason.Refuse(api.ReasonDriverMissing, "this cluster has no VolumeSnapshot kinds, through which a CSI driver is told of a snapshot; install the CSI external-snapshotter (its CRDs and the snapshot-controller)"))
+	}
+	for _, driver := range sortedKeys(of) {
+		there, err := r.installed(ctx, driver)
 		if err != nil {
 			return err
 		}
-		if fs := fileSystem(class); fs != "" && node.FSType != "" && fs != node.FSType {
-			why := api.ReasonStorageClassMissing
-			if asked {
-				why = api.ReasonRemapInvalid
-			}
-			return reason.Refuse(why, "storage class %s says that its volumes have the file system %s, and the snapshot of %s has %s: it could not be mounted. Name a class of driver %s for %s with --storage-class (spec.remap.storageClassName)",
-				class.Name, fs, node.Service, node.FSType, node.Driver, node.FSType)
+		if !there {
+			wrong = append(wrong, reason.Refuse(api.ReasonDriverMissing, "the CSI driver %s, which made the snapshots of %s, is not installed in this cluster (no CSIDriver, and no CSINode names it); install it, with access to the storage that holds them", driver, joined(of[driver])))
 		}
-		if fs := fileSystem(class); fs != "" && node.FSType == "" && class.Name != node.StorageClass {
-			w.caution("storage class %s says that its volumes have the file system %s; the volume of claim %s did not say which it has, and with another it cannot be mounted", class.Name, fs, node.Claim)
+	}
+	return together(wrong...)
+}
+
+// fillable refuses where the claim of a node that was cut by a CSI driver could not be
+// filled.
+func (w *work) fillable(node catalog.Node, classes []storagev1.StorageClass) error {
+	given := w.restore.Spec.Remap
+	asked := given != nil && given.StorageClassName != ""
+	with := remap.Claim{StorageClass: node.StorageClass, Bytes: max(node.CapacityBytes, node.RestoreBytes)}.Remapped(given)
+	class, err := classFor(node, with.StorageClass, asked, classes)
+	if err != nil {
+		return err
+	}
+	if fs := fileSystem(class); fs != "" && node.FSType != "" && fs != node.FSType {
+		why := api.ReasonStorageClassMissing
+		if asked {
+			why = api.ReasonRemapInvalid
 		}
-		if node.Partition != "" {
-			w.caution("the volume of claim %s was mounted with partition %s; a volume that a storage class makes of its snapshot says no partition, and the driver may not mount it: if the restore waits for the pod of prepare-volume, that is why",
-				node.Claim, node.Partition)
-		}
-		least := node.RestoreBytes
-		if least == 0 {
-			least = node.CapacityBytes // the storage did not say what the snapshot needs
-		}
-		if with.Bytes < least {
-			return reason.Refuse(api.ReasonClaimTooSmall, "claim %s would have %s (spec.remap.claimSize), but its snapshot needs %s; set --claim-size to that or more",
-				node.Claim, quantity(with.Bytes), quantity(least))
-		}
-		if given != nil && given.Zone != "" && len(class.AllowedTopologies) == 0 && (class.VolumeBindingMode == nil || *class.VolumeBindingMode == storagev1.VolumeBindingImmediate) {
-			w.caution("storage class %s makes the volume of claim %s at once, perhaps in another zone than %s, where no pod could use it; a class that waits for its first consumer puts it there (--storage-class)",
-				class.Name, node.Claim, given.Zone)
-		}
+		return reason.Refuse(why, "storage class %s says that its volumes have the file system %s, and the snapshot of %s has %s: it could not be mounted. Name a class of driver %s for %s with --storage-class (spec.remap.storageClassName)",
+			class.Name, fs, node.Service, node.FSType, node.Driver, node.FSType)
+	}
+	if fs := fileSystem(class); fs != "" && node.FSType == "" && class.Name != node.StorageClass {
+		w.caution("storage class %s says that its volumes have the file system %s; the volume of claim %s did not say which it has, and with another it cannot be mounted", class.Name, fs, node.Claim)
+	}
+	if node.Partition != "" {
+		w.caution("the volume of claim %s was mounted with partition %s; a volume that a storage class makes of its snapshot says no partition, and the driver may not mount it: if the restore waits for the pod of prepare-volume, that is why",
+			node.Claim, node.Partition)
+	}
+	least := node.RestoreBytes
+	if least == 0 {
+		least = node.CapacityBytes // the storage did not say what the snapshot needs
+	}
+	if with.Bytes < least {
+		return reason.Refuse(api.ReasonClaimTooSmall, "claim %s would have %s (spec.remap.claimSize), but its snapshot needs %s; set --claim-size to that or more",
+			node.Claim, quantity(with.Bytes), quantity(least))
+	}
+	if given != nil && given.Zone != "" && len(class.AllowedTopologies) == 0 && (class.VolumeBindingMode == nil || *class.VolumeBindingMode == storagev1.VolumeBindingImmediate) {
+		w.caution("storage class %s makes the volume of claim %s at once, perhaps in another zone than %s, where no pod could use it; a class that waits for its first consumer puts it there (--storage-class)",
+			class.Name, node.Claim, given.Zone)
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ import (
 	ctrlsource "sigs.k8s.io/controller-runtime/pkg/source"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/restore/ebs"
 	"github.com/medic/cht-backup/restore/probe"
 	"github.com/medic/cht-backup/snapshot"
 	"github.com/medic/cht-backup/snapshot/await"
@@ -60,7 +61,13 @@ type Reconciler struct {
 	Dial probe.Dialer
 	// ParallelDrills is how many drills may run at once in the cluster; 0 is no bound.
 	ParallelDrills int
-	Now            func() time.Time
+	// EC2 gives the client of a Region, for volumes that were cut by method EBS; nil
+	// where the controller has nothing to do with AWS.
+	EC2 ebs.Clients
+	// ClusterTag is what the cloud's tags call the cluster (KubernetesCluster,
+	// kubernetes.io/cluster/NAME); "" puts none on the volumes made.
+	ClusterTag string
+	Now        func() time.Time
 
 	drills *places
 }

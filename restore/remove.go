@@ -50,7 +50,10 @@ func (r *Reconciler) undo(ctx context.Context, restore *api.Restore) error {
 			return fmt.Errorf("delete %T of restore %s: %w", o, restore.Name, err)
 		}
 	}
-	return r.sweepVolumes(ctx, restore)
+	if err := r.sweepVolumes(ctx, restore); err != nil {
+		return err
+	}
+	return r.dropStatic(ctx, restore)
 }
 
 // takeVolumes makes the volumes of the restore's claims go with them, whatever

@@ -121,6 +121,7 @@ func (r *Reconciler) returnVolume(ctx context.Context, restore *api.Restore, cla
 		if err := r.setAside(ctx, restore, v.Volume, v.Claim); err != nil {
 			return "", err
 		}
+		v.EBS = nil // from now on nothing takes it for something that is to go
 		return fmt.Sprintf("volume %s of %s was in use when the restore failed, and is kept: what was written meanwhile is on it alone", v.Volume, v.Node), nil
 	}
 	return "", r.discard(ctx, restore, v.Volume)

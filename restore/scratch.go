@@ -45,7 +45,7 @@ func scratchRestore(restore *api.Restore, backup types.UID) *api.Restore {
 	return &api.Restore{
 		ObjectMeta: metav1.ObjectMeta{Namespace: scratchName(restore), Name: scratchChild, Labels: labels(restore, ""), Annotations: scratchFor(restore)},
 		Spec: api.RestoreSpec{
-			Source: source, Scope: api.ScopeCouchDB, Verify: verify, Credentials: api.CredentialsKeep, Remap: restore.Spec.Remap.DeepCopy(),
+			Source: source, Scope: api.ScopeCouchDB, Verify: verify, Credentials: api.CredentialsKeep, Remap: restore.Spec.Remap.DeepCopy(), EBS: restore.Spec.EBS.DeepCopy(),
 			TimeToLive: &metav1.Duration{Duration: scratchTime}, StepTimeout: restore.Spec.StepTimeout,
 		},
 	}

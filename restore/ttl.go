@@ -100,21 +100,27 @@ func (r *Reconciler) allGone(ctx context.Context, restore *api.Restore) error {
 	}, client.InNamespace(restore.Namespace), mine); err != nil {
 		return err
 	}
-	var contents snapv1.VolumeSnapshotContentList
-	if err := await.List(ctx, r.Client, &contents, func() (string, error) {
-		if len(contents.Items) > 0 {
-			return fmt.Sprintf("the end of the imported VolumeSnapshotContent %s", contents.Items[0].Name), nil
-		}
-		return "", nil
-	}, mine); err != nil {
+	kinds, err := r.snapshotKinds(ctx)
+	if err != nil {
 		return err
+	}
+	var contents snapv1.VolumeSnapshotContentList
+	if kinds {
+		if err := await.List(ctx, r.Client, &contents, func() (string, error) {
+			if len(contents.Items) > 0 {
+				return fmt.Sprintf("the end of the imported VolumeSnapshotContent %s", contents.Items[0].Name), nil
+			}
+			return "", nil
+		}, mine); err != nil {
+			return err
+		}
 	}
 	// Those that became Released after undo looked.
 	if err := r.sweepVolumes(ctx, restore); err != nil {
 		return err
 	}
 	var volumes corev1.PersistentVolumeList
-	return await.List(ctx, r.Client, &volumes, func() (string, error) {
+	if err := await.List(ctx, r.Client, &volumes, func() (string, error) {
 		for i := range volumes.Items {
 			v := &volumes.Items[i]
 			if wait, err := r.stillOurs(ctx, restore, v); err != nil {
@@ -124,7 +130,10 @@ func (r *Reconciler) allGone(ctx context.Context, restore *api.Restore) error {
 			}
 		}
 		return "", nil
-	}, mine)
+	}, mine); err != nil {
+		return err
+	}
+	return r.dropStatic(ctx, restore)
 }
 
 // stillOurs tells whether a volume shall go and has not gone yet. All claims of

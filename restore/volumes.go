@@ -11,6 +11,7 @@ import (
 	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -89,6 +90,10 @@ func claim(restore *api.Restore, node catalog.Node) *corev1.PersistentVolumeClai
 	if with.StorageClass != "" {
 		c.Spec.StorageClassName = &with.StorageClass
 	}
+	if plan := static(restore, node.Service); plan != nil {
+		// Bound to the one volume that names it. An empty class is not the default one.
+		c.Spec.DataSource, c.Spec.VolumeName, c.Spec.StorageClassName = nil, staticName(restore, node.Service), &plan.StorageClass
+	}
 	return c
 }
 
@@ -97,9 +102,15 @@ func claim(restore *api.Restore, node catalog.Node) *corev1.PersistentVolumeClai
 // bind that waits for its first consumer.
 func (r *Reconciler) makeVolumes(ctx context.Context, w *work) error {
 	restore, nodes := w.restore, w.volumes()
+	if err := r.makeStatic(ctx, restore, nodes); err != nil {
+		return err
+	}
 	for _, node := range nodes {
-		pod := w.preparePod(node, r.Image)
-		for _, o := range []client.Object{content(restore, node), snapshotOf(restore, node), claim(restore, node), pod} {
+		objects := []client.Object{claim(restore, node), w.preparePod(node, r.Image)}
+		if static(restore, node.Service) == nil {
+			objects = append([]client.Object{content(restore, node), snapshotOf(restore, node)}, objects...)
+		}
+		for _, o := range objects {
 			if err := r.create(ctx, restore, o); err != nil {
 				return err
 			}
@@ -159,8 +170,14 @@ func (r *Reconciler) blank(ctx context.Context, w *work, node string, failed err
 // markVolume says on a clone's volume whose it is, so that it is found when its
 // claim is gone. In place, the volume becomes the instance's own.
 func (r *Reconciler) markVolume(ctx context.Context, restore *api.Restore, claim *corev1.PersistentVolumeClaim) error {
-	if restore.Spec.InPlace != nil || restore.Spec.GoLive || claim.Spec.VolumeName == "" {
+	if claim.Spec.VolumeName == "" {
 		return nil
+	}
+	if restore.Spec.InPlace != nil || restore.Spec.GoLive {
+		if claim.Spec.VolumeName != staticName(restore, claim.Labels[api.NodeLabel]) {
+			return nil
+		}
+		return r.changeVolume(ctx, claim.Spec.VolumeName, func(pv *corev1.PersistentVolume) { delete(pv.Labels, api.RestoreUIDLabel) })
 	}
 	return r.changeVolume(ctx, claim.Spec.VolumeName, func(pv *corev1.PersistentVolume) {
 		if boundTo(pv, claim) {
@@ -173,8 +190,9 @@ func (r *Reconciler) markVolume(ctx context.Context, restore *api.Restore, claim
 // temporary, since the instance still runs on its own.
 func (w *work) volumes() []catalog.Node {
 	nodes := slices.Clone(w.record.Nodes)
-	if w.restore.Spec.InPlace != nil {
-		for i := range nodes {
+	for i := range nodes {
+		nodes[i] = chosen(w.restore, nodes[i])
+		if w.restore.Spec.InPlace != nil {
 			nodes[i].Claim = temporary(w.restore, nodes[i].Claim)
 		}
 	}
@@ -197,10 +215,11 @@ func (r *Reconciler) dropImports(ctx context.Context, restore *api.Restore) erro
 	if err != nil {
 		return fmt.Errorf("delete prepare-volume pods: %w", err)
 	}
-	if err := r.Client.DeleteAllOf(ctx, &snapv1.VolumeSnapshot{}, client.InNamespace(restore.Namespace), selector); err != nil {
+	// A cluster without these kinds has none of them.
+	if err := r.Client.DeleteAllOf(ctx, &snapv1.VolumeSnapshot{}, client.InNamespace(restore.Namespace), selector); err != nil && !meta.IsNoMatchError(err) {
 		return fmt.Errorf("delete imported VolumeSnapshots: %w", err)
 	}
-	if err := r.Client.DeleteAllOf(ctx, &snapv1.VolumeSnapshotContent{}, selector); err != nil {
+	if err := r.Client.DeleteAllOf(ctx, &snapv1.VolumeSnapshotContent{}, selector); err != nil && !meta.IsNoMatchError(err) {
 		return fmt.Errorf("delete imported VolumeSnapshotContents: %w", err)
 	}
 	return nil

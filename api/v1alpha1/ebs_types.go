@@ -247,6 +247,21 @@ type EBSRestore struct {
 	KMSKeyID string `json:"kmsKeyID,omitempty"`
 }
 
+// RestoredEBS tells how one volume is made of an EBS snapshot. It is written down
+// before anything is made, so that what was made is found again.
+type RestoredEBS struct {
+	// Provision is who makes the volume: Driver or Static.
+	Provision EBSProvision `json:"provision"`
+	// Region and Snapshot it is made of.
+	Region   string `json:"region"`
+	Snapshot string `json:"snapshot"`
+	// StorageClass of the claim; empty for none.
+	StorageClass string `json:"storageClass,omitempty"`
+	// Zone of a Static volume, and its id, vol-….
+	Zone     string `json:"zone,omitempty"`
+	VolumeID string `json:"volumeID,omitempty"`
+}
+
 // EBSProvision says who makes the volumes.
 type EBSProvision string
 

@@ -226,6 +226,8 @@ type RestoredVolume struct {
 	Bound bool `json:"bound,omitempty"`
 	// Prepared says that the volume is safe to start under its new name.
 	Prepared bool `json:"prepared,omitempty"`
+	// EBS tells how the volume is made of an EBS snapshot.
+	EBS *RestoredEBS `json:"ebs,omitempty"`
 }
 
 // Plan is what a restore does.

@@ -213,6 +213,11 @@ const (
 	ReasonDatabaseMissing     = "DatabaseMissing"
 	ReasonReplicationFailed   = "ReplicationFailed"
 	ReasonDrillFailed         = "DrillFailed"
+	ReasonDriverMissing       = "DriverMissing"
+	ReasonSnapshotMissing     = "SnapshotMissing"
+	ReasonSnapshotArchived    = "SnapshotArchived"
+	ReasonAccessDenied        = "AccessDenied"
+	ReasonVolumeFailed        = "VolumeFailed"
 
 	// Of what is done after the cut.
 	ReasonDone            = "Done"

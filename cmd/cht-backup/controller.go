@@ -55,6 +55,7 @@ type config struct {
 	catalogConfig     `mapstructure:",squash"`
 	EBSCopies         int      `mapstructure:"ebs-copies-per-region"`
 	ClusterName       string   `mapstructure:"cluster-name"`
+	EBSClusterTag     string   `mapstructure:"ebs-cluster-tag"`
 	EBSCallsPerSecond []string `mapstructure:"ebs-calls-per-second"`
 }
 
@@ -78,6 +79,7 @@ func controllerCommand() *cobra.Command {
 	catalogFlags(flags)
 	flags.Int("ebs-copies-per-region", 20, "EBS snapshots that are copied at once to one Region of one account, over all backups; EC2's own limit is 20 at first")
 	flags.String("cluster-name", "", "name of this cluster in tags and in the catalog; default: the UID of namespace kube-system")
+	flags.String("ebs-cluster-tag", "", "`NAME` in the tags KubernetesCluster and kubernetes.io/cluster/NAME of EBS volumes that a restore makes, where the cloud's own parts look for them")
 	flags.StringSlice("ebs-calls-per-second", []string{"4/40"}, "`N/BURST or CALL=N/BURST,…`: calls that change something in EC2, of each kind and in one Region, a second and at once")
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
 		v := settings()
@@ -279,7 +281,7 @@ func setUp(mgr ctrl.Manager, kube *rest.Config, c config) error {
 	}
 	records.Client = own
 	restores := &restore.Reconciler{Client: own, Records: records, Events: recorder, Transport: transport, Image: c.Image, Outside: c.IsolationOutside, Nameservers: nameservers("/etc/resolv.conf"),
-		ParallelDrills: c.ParallelDrills, Now: time.Now}
+		ParallelDrills: c.ParallelDrills, EC2: ec2Of(aws), ClusterTag: c.EBSClusterTag, Now: time.Now}
 	if err := restores.Setup(mgr, c.ParallelRestores); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	restoreebs "github.com/medic/cht-backup/restore/ebs"
 	"github.com/medic/cht-backup/snapshot/ebs"
 	"github.com/medic/cht-backup/snapshot/ebs/account"
 	"github.com/medic/cht-backup/snapshot/ebs/rate"
@@ -62,6 +63,16 @@ func (c config) ebsSnapshotter(kube client.Client) (*ebs.Snapshotter, *account.A
 	}
 	a := c.ebsAccount()
 	return &ebs.Snapshotter{Cloud: ebs.On(a), Cluster: c.cluster(kube), ZoneOf: zoneOf(kube)}, a, nil
+}
+
+// ec2Of gives a restore the clients of the account that backups use.
+func ec2Of(a *account.Account) restoreebs.Clients {
+	return func(ctx context.Context, region string) (restoreebs.EC2, error) {
+		if err := a.Check(ctx); err != nil {
+			return nil, err
+		}
+		return a.EC2(ctx, region)
+	}
 }
 
 // ebsAccount makes an AWS account; more options make it another than the controller's.

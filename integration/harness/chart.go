@@ -2,6 +2,7 @@ package harness
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,7 +17,14 @@ import (
 
 // ControllerObjects install the controller as `helm install` would, with the
 // rights that the chart gives it, no more: what it lacks must show in the tests.
-func ControllerObjects(c *Cluster) ([]client.Object, error) {
+func ControllerObjects(c *Cluster) ([]client.Object, error) { return controllerObjects(c, nil) }
+
+// ControllerWith is ControllerObjects with further values of the chart.
+func ControllerWith(values map[string]any) func(*Cluster) ([]client.Object, error) {
+	return func(c *Cluster) ([]client.Object, error) { return controllerObjects(c, values) }
+}
+
+func controllerObjects(c *Cluster, more map[string]any) ([]client.Object, error) {
 	chart, err := loader.Load(filepath.Join(c.root, "charts/cht-backup"))
 	if err != nil {
 		return nil, fmt.Errorf("load the chart: %w", err)
@@ -25,11 +33,13 @@ func ControllerObjects(c *Cluster) ([]client.Object, error) {
 	if colon := strings.LastIndexByte(repository, ':'); colon > strings.LastIndexByte(repository, '/') {
 		repository, tag = repository[:colon], repository[colon+1:]
 	}
-	values, err := chartutil.ToRenderValues(chart, map[string]any{
+	given := map[string]any{
 		"image": map[string]any{"repository": repository, "tag": tag},
 		// The image's name is the same for every build of it: this is what rolls it out.
 		"podAnnotations": map[string]any{"harness/image": c.controllerSum},
-	},
+	}
+	maps.Copy(given, more)
+	values, err := chartutil.ToRenderValues(chart, given,
 		chartutil.ReleaseOptions{Name: ControllerName, Namespace: ControllerNamespace, IsInstall: true}, chartutil.DefaultCapabilities)
 	if err != nil {
 		return nil, fmt.Errorf("values of the chart: %w", err)

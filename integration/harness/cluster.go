@@ -44,6 +44,7 @@ type Cluster struct {
 
 	testbed string // the testbed's command
 	root    string // the module's root
+	built   map[string]Archive
 }
 
 // Start gives a cluster: that of E2E_KUBECONFIG, whose images are then expected
@@ -75,7 +76,7 @@ func Start(ctx context.Context, log io.Writer, controller bool) (*Cluster, error
 	if err != nil {
 		return nil, err
 	}
-	c.Local, c.testbed = true, filepath.Join(cache, "testbed")
+	c.Local, c.testbed, c.built = true, filepath.Join(cache, "testbed"), built
 	return c, locked(cache, func() error {
 		if err := c.up(ctx); err != nil {
 			return err

@@ -33,8 +33,6 @@ const (
 	apiserver  = "kube-apiserver"
 	containerd = "containerd"
 	kubelet    = "kubelet"
-
-	snapshotter = "csi-snapshotter"
 )
 
 // components returns all of them in the order of their start. Stopping goes the
@@ -67,12 +65,10 @@ func (t *Testbed) components(bin map[string]string) []component {
 		{name: "kube-scheduler", alias: "scheduler", argv: []string{k8s("kube-scheduler"), "--config=" + t.path("scheduler.yaml"),
 			"--bind-address=127.0.0.1", "--cert-dir=" + t.path("pki", "scheduler"), "--authentication-skip-lookup"}},
 	}
-	all = append(all, t.csi(bin, "loopcsi", "csi-driver", "csi-provisioner", Driver, true)...)
-	all = append(all, t.csi(bin, "nosnap-driver", "", "nosnap-provisioner", NoSnapDriver, false)...)
+	all = append(all, t.csi(bin, csiNames{"loopcsi", "csi-driver", "csi-provisioner", "csi-snapshotter"}, Driver)...)
+	all = append(all, t.csi(bin, csiNames{"nosnap-driver", "", "nosnap-provisioner", ""}, NoSnapDriver)...)
+	all = append(all, t.csi(bin, csiNames{"ebs-driver", "", "ebs-provisioner", "ebs-snapshotter"}, EBSDriver, "-cloud-ids")...)
 	return append(all,
-		component{name: snapshotter, argv: []string{bin["csi-snapshotter"], "--csi-address=" + t.socket(Driver),
-			"--kubeconfig=" + kubeconfig, "--timeout=10s", "--retry-interval-start=100ms", "--retry-interval-max=1s",
-			"--worker-threads=64", "--extra-create-metadata", "--kube-api-qps=200", "--kube-api-burst=400"}},
 		component{name: "snapshot-controller", argv: []string{bin["snapshot-controller"], "--kubeconfig=" + kubeconfig,
 			"--retry-interval-start=100ms", "--retry-interval-max=1s", "--worker-threads=64", "--kube-api-qps=200", "--kube-api-burst=400"}},
 		component{name: kubelet, ready: t.httpOK("http://" + nodeIP + ":10248/healthz"), argv: []string{k8s(kubelet),
@@ -83,20 +79,30 @@ func (t *Testbed) components(bin map[string]string) []component {
 	)
 }
 
-// csi is a driver under one name, with its provisioner.
-func (t *Testbed) csi(bin map[string]string, name, alias, provisioner, driver string, snapshots bool) []component {
-	followers := []string{provisioner}
+// csiNames are those of a driver's processes. One without a snapshotter has no
+// snapshots.
+type csiNames struct{ driver, alias, provisioner, snapshotter string }
+
+// csi is a driver under one name, with its sidecars.
+func (t *Testbed) csi(bin map[string]string, names csiNames, driver string, flags ...string) []component {
+	followers, snapshots := []string{names.provisioner}, names.snapshotter != ""
 	if snapshots {
-		followers = append(followers, snapshotter)
+		followers = append(followers, names.snapshotter)
 	}
-	return []component{
-		{name: name, alias: alias, followers: followers, ready: t.driverReady(driver), argv: []string{bin["loopcsi"], "-driver=" + driver, "-node=" + NodeName,
+	all := []component{
+		{name: names.driver, alias: names.alias, followers: followers, ready: t.driverReady(driver), argv: append([]string{bin["loopcsi"], "-driver=" + driver, "-node=" + NodeName,
 			"-pool=" + t.path("pool"), "-socket=" + t.socket(driver), fmt.Sprintf("-snapshots=%t", snapshots),
-			"-registration=" + t.path("kubelet", "plugins_registry", driver+"-reg.sock")}},
-		{name: provisioner, argv: []string{bin["csi-provisioner"], "--csi-address=" + t.socket(driver), "--kubeconfig=" + t.Kubeconfig(),
+			"-registration=" + t.path("kubelet", "plugins_registry", driver+"-reg.sock")}, flags...)},
+		{name: names.provisioner, argv: []string{bin["csi-provisioner"], "--csi-address=" + t.socket(driver), "--kubeconfig=" + t.Kubeconfig(),
 			"--timeout=60s", "--retry-interval-start=100ms", "--retry-interval-max=1s", "--worker-threads=32", "--extra-create-metadata",
 			"--default-fstype=ext4", "--kube-api-qps=200", "--kube-api-burst=400"}},
 	}
+	if snapshots {
+		all = append(all, component{name: names.snapshotter, argv: []string{bin["csi-snapshotter"], "--csi-address=" + t.socket(driver),
+			"--kubeconfig=" + t.Kubeconfig(), "--timeout=10s", "--retry-interval-start=100ms", "--retry-interval-max=1s",
+			"--worker-threads=64", "--extra-create-metadata", "--kube-api-qps=200", "--kube-api-burst=400"}})
+	}
+	return all
 }
 
 func (t *Testbed) socket(driver string) string {

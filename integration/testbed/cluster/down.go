@@ -26,12 +26,12 @@ func (t *Testbed) Down(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	return t.teardown(ctx)
+	return errors.Join(t.teardown(ctx, false), ignoreMissing(os.Remove(t.kept())))
 }
 
 // teardown works from whatever state a crash left: every step looks for what is
 // there, and one that fails does not keep the later ones from being tried.
-func (t *Testbed) teardown(ctx context.Context) error {
+func (t *Testbed) teardown(ctx context.Context, keepPool bool) error {
 	s, err := t.load()
 	if err != nil {
 		t.logf("state is unreadable, going by what is there: %v", err)
@@ -79,6 +79,12 @@ func (t *Testbed) teardown(ctx context.Context) error {
 			}
 			return os.RemoveAll(dir)
 		})
+	}
+	if keepPool {
+		try("keep the storage", t.keepPool)
+		if failed != nil {
+			return failed
+		}
 	}
 	try("remove the directory", t.removeDir)
 	try("forget the directory", func() error { return ignoreMissing(os.Remove(ownerFile)) })

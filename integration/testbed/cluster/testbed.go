@@ -25,6 +25,7 @@ const (
 	ServiceCIDR  = "10.96.0.0/16"
 	Driver       = "loop.csi.cht-backup.test"
 	NoSnapDriver = "nosnap.csi.cht-backup.test"
+	EBSDriver    = "ebs.csi.aws.com"
 
 	nodeIP     = "10.97.255.2"
 	hostIP     = "10.97.255.1"

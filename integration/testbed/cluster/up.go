@@ -47,7 +47,7 @@ func (t *Testbed) Up(ctx context.Context) error {
 		return nil
 	} else if t.remains() {
 		t.logf("cleaning up what is left of an earlier testbed (%v)", err)
-		if err := t.teardown(ctx); err != nil {
+		if err := t.teardown(ctx, false); err != nil {
 			return fmt.Errorf("clean up: %w", err)
 		}
 	}
@@ -109,7 +109,16 @@ func (t *Testbed) makeStorage() error {
 	if err := unix.Mount("", root, "", unix.MS_SHARED|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("share %s: %w", root, err)
 	}
-	if err := mounts.Image(t.path("pool.img"), poolBytes, t.path("pool"), "xfs", "mkfs.xfs", "-q", "-K", "-m", "reflink=1"); err != nil {
+	kept, err := t.takeKept()
+	if err != nil {
+		return err
+	}
+	if kept {
+		err = mounts.MountImage(t.path("pool.img"), t.path("pool"), "xfs")
+	} else {
+		err = mounts.Image(t.path("pool.img"), poolBytes, t.path("pool"), "xfs", "mkfs.xfs", "-q", "-K", "-m", "reflink=1")
+	}
+	if err != nil {
 		return err
 	}
 	if err := mounts.Image(t.path("shared.img"), sharedBytes, t.path("shared"), "ext4", "mkfs.ext4", "-q", "-m0", "-E", "nodiscard"); err != nil {
@@ -230,7 +239,7 @@ func (t *Testbed) settled(ctx context.Context, client *kube.Client) error {
 	}
 	_, err := client.Wait(ctx, "/apis/storage.k8s.io/v1/csinodes", NodeName, func(o kube.Object) bool {
 		drivers, _ := o.Field("spec", "drivers").([]any)
-		return len(drivers) == 2
+		return len(drivers) == 3
 	})
 	return err
 }

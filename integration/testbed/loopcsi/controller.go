@@ -76,7 +76,7 @@ func (c *controller) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequ
 	}
 	c.volumeMu.Lock()
 	defer c.volumeMu.Unlock()
-	v := Volume{ID: idOf(req.GetName()), Name: req.GetName(), Bytes: bytes,
+	v := Volume{ID: c.pool.ids(volumes, req.GetName()), Name: req.GetName(), Bytes: bytes,
 		FromSnap: req.GetVolumeContentSource().GetSnapshot().GetSnapshotId(),
 		FromVol:  req.GetVolumeContentSource().GetVolume().GetVolumeId()}
 	var have Volume

@@ -43,7 +43,7 @@ func newCuts(p *pool) *cuts {
 
 // take returns the snapshot of that name, cutting it if there is none.
 func (c *cuts) take(ctx context.Context, order cutOrder) (Snapshot, error) {
-	id := idOf(order.name)
+	id := c.pool.ids(snapshots, order.name)
 	c.mu.Lock()
 	var have Snapshot
 	found, err := c.pool.load(snapshots, id, &have)

@@ -41,15 +41,19 @@ type Snapshot struct {
 // pool keeps images and their records below one directory of a file system with
 // reflinks. A record exists only beside a complete image, so a driver killed at
 // any instruction loses and invents nothing.
-type pool struct{ dir string }
+type pool struct {
+	dir string
+	// ids makes the id of a name.
+	ids func(kind, name string) string
+}
 
 const (
 	volumes   = "volumes"
 	snapshots = "snapshots"
 )
 
-func openPool(dir string) (*pool, error) {
-	p := &pool{dir: dir}
+func openPool(dir string, ids func(kind, name string) string) (*pool, error) {
+	p := &pool{dir: dir, ids: ids}
 	for _, kind := range []string{volumes, snapshots} {
 		if err := os.MkdirAll(filepath.Join(dir, kind), 0o700); err != nil {
 			return nil, fmt.Errorf("make pool: %w", err)
@@ -79,6 +83,13 @@ func idOf(name string) string {
 		return name
 	}
 	return fmt.Sprintf("=%x", sha256.Sum256([]byte(name)))
+}
+
+// cloudID is an id as EC2 gives them, of a name: a repeated create finds the first.
+func cloudID(kind, name string) string {
+	sum := sha256.Sum256([]byte(name))
+	prefix := map[string]string{volumes: "vol-0", snapshots: "snap-0"}[kind]
+	return fmt.Sprintf("%s%.8x", prefix, sum[:8])
 }
 
 // load reads a record into out and says whether there is one.

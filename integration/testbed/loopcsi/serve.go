@@ -25,11 +25,16 @@ type Options struct {
 	Socket       string // of the CSI services
 	Registration string // socket for the kubelet's plugin watcher; empty: none
 	Snapshots    bool
+	CloudIDs     bool // ids as EC2 gives them: vol-…, snap-…
 }
 
 // Serve runs the driver until ctx ends.
 func Serve(ctx context.Context, o Options) error {
-	p, err := openPool(filepath.Join(o.Pool, o.Driver))
+	ids := func(_, name string) string { return idOf(name) }
+	if o.CloudIDs {
+		ids = cloudID
+	}
+	p, err := openPool(filepath.Join(o.Pool, o.Driver), ids)
 	if err != nil {
 		return err
 	}

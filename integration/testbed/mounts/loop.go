@@ -106,6 +106,14 @@ func Image(file string, size int64, dir, fsType string, mkfs ...string) error {
 	if err := tool.Run(append(mkfs, file)...); err != nil {
 		return err
 	}
+	return MountImage(file, dir, fsType)
+}
+
+// MountImage mounts the file system in an image at dir.
+func MountImage(file, dir, fsType string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
 	device, err := Attach(file)
 	if err != nil {
 		return err

@@ -20,6 +20,7 @@ func main() {
 	flag.StringVar(&o.Socket, "socket", "", "socket of the CSI services")
 	flag.StringVar(&o.Registration, "registration", "", "socket for the kubelet's plugin watcher")
 	flag.BoolVar(&o.Snapshots, "snapshots", true, "offer snapshots")
+	flag.BoolVar(&o.CloudIDs, "cloud-ids", false, "give volumes and snapshots ids as EC2 does")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()

@@ -22,6 +22,7 @@ const usage = `usage: testbed COMMAND
 
   up                        start the cluster if it does not run; prints its kubeconfig's path last
   down                      take it away with all it left
+  lose                      as down, but the storage's volumes and snapshots stay for the next up
   status                    say what is wrong with it; exit code 1 if anything is
   selftest                  prove that pods, names, exec, volumes, freezes, snapshots and restores work
   image build ...           write an image archive (image build -h)
@@ -35,6 +36,9 @@ const usage = `usage: testbed COMMAND
   netpol                    enforce NetworkPolicies as long as standard input stays open;
                             prints "enforcing" (built the first time)
   kubectl ARGS...           kubectl on this cluster (built the first time)
+  storage COMMAND ID...     do what the cloud behind driver ebs.csi.aws.com does: snapshot VOLUME
+                            SNAPSHOT, copy SNAPSHOT NEW, volume SNAPSHOT VOLUME BYTES,
+                            blank VOLUME BYTES, delete-snapshot, delete-volume
   arm-thaw [DURATION]       thaw every volume after DURATION (20s), whatever becomes of the
                             caller; prints a pid, whose end disarms it
 
@@ -65,6 +69,10 @@ func run(ctx context.Context, args []string) error {
 		return up(ctx, bed)
 	case command == "down" && len(rest) == 0:
 		return bed.Down(ctx)
+	case command == "lose" && len(rest) == 0:
+		return bed.Lose(ctx)
+	case command == "storage" && len(rest) > 0:
+		return storage(ctx, bed, rest)
 	case command == "status" && len(rest) == 0:
 		return bed.Healthy(ctx)
 	case command == "selftest" && len(rest) == 0:
