@@ -115,11 +115,11 @@ func TestOneVolumeIsThrottled(t *testing.T) {
 			if n := w.made("CreateSnapshot"); n > 3 {
 				t.Errorf("%d calls under the freeze, 3 are one each", n)
 			}
-			began := w.Cloud.Now()
+			began := w.Now()
 			if _, err := w.Snapshotter.Cloud.Rates().Take(t.Context(), region, "CreateSnapshot", 5); err != nil {
 				t.Fatal(err)
 			}
-			if waited := w.Cloud.Now() != began; waited != strings.HasSuffix(word, "RequestLimitExceeded") {
+			if waited := w.Now() != began; waited != strings.HasSuffix(word, "RequestLimitExceeded") {
 				t.Errorf("others wait for the account's calls: %v", waited)
 			}
 			w.discard(b)
@@ -148,7 +148,7 @@ func TestARefusalEndsTheCutAtOnce(t *testing.T) {
 	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, reason.Refuse(api.ReasonStallExceeded, "not done within maxStall"))
 	defer cancel()
 	_, err := p.Make(ctx)
-	wantReason(t, err, api.ReasonThrottled)
+	_ = wantReason(t, err, api.ReasonThrottled)
 }
 
 // The call was done, the answer did not come. What it made comes to light late.
@@ -179,7 +179,7 @@ func TestACutHangsUntilTheBound(t *testing.T) {
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, reason.Refuse(api.ReasonStallExceeded, "not done within maxStall"))
 	defer cancel()
 	_, err := p.Make(ctx)
-	wantReason(t, err, api.ReasonStallExceeded)
+	_ = wantReason(t, err, api.ReasonStallExceeded)
 	w.discard(b)
 	if left := w.left(); len(left) != 0 {
 		t.Errorf("left behind: %+v", left)
@@ -250,14 +250,14 @@ func TestTheCallsAreTakenBeforehand(t *testing.T) {
 	w.restart()
 	b := backup(1)
 	p := w.ready(b) // 3 rehearsals, 3 calls
-	waited := w.Cloud.Now().Sub(start)
+	waited := w.Now().Sub(start)
 	if waited < 3*time.Second {
 		t.Errorf("6 calls after %s at one a second and 3 at once", waited)
 	}
 	if _, err := p.Make(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if now := w.Cloud.Now().Sub(start); now != waited {
+	if now := w.Now().Sub(start); now != waited {
 		t.Errorf("the cut waited for %s", now-waited)
 	}
 	// What is given up goes back.
@@ -266,9 +266,9 @@ func TestTheCallsAreTakenBeforehand(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Done()
-	began := w.Cloud.Now()
-	if _, err := w.Snapshotter.Cloud.Rates().Take(t.Context(), region, "CreateSnapshot", 3); err != nil || w.Cloud.Now() != began {
-		t.Errorf("3 calls that nobody made are not there again: waited %s, %v", w.Cloud.Now().Sub(began), err)
+	began := w.Now()
+	if _, err := w.Snapshotter.Cloud.Rates().Take(t.Context(), region, "CreateSnapshot", 3); err != nil || w.Now() != began {
+		t.Errorf("3 calls that nobody made are not there again: waited %s, %v", w.Now().Sub(began), err)
 	}
 }
 
@@ -282,7 +282,7 @@ func TestAVolumeIsNotCutTooSoonAgain(t *testing.T) {
 	if _, err := w.cut(backup(2)); err != nil {
 		t.Fatal(err)
 	}
-	if waited := w.Cloud.Now().Sub(start); waited < perVolume {
+	if waited := w.Now().Sub(start); waited < perVolume {
 		t.Errorf("cut again after %s", waited)
 	}
 }

@@ -83,7 +83,7 @@ func TestAVolumeAttachedAtTheLastMoment(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := p.Make(t.Context())
-	wantReason(t, err, api.ReasonSnapshotFailed)
+	_ = wantReason(t, err, api.ReasonSnapshotFailed)
 	if len(w.left()) != 3 {
 		t.Fatalf("%d snapshots: this test proves nothing", len(w.left()))
 	}

@@ -58,7 +58,7 @@ func decodeMember(t map[string]string) (Member, error) {
 		form     *regexp.Regexp
 		optional bool
 	}{{Node, nodeForm, false}, {Claim, subdomainForm, false}, {NodeName, nodeNameForm, true}, {FSType, fsTypeForm, true}, {Partition, partitionForm, true}} {
-		if value, set := t[check.key]; !(check.optional && (!set || value == "")) && !check.form.MatchString(value) {
+		if value := t[check.key]; (!check.optional || value != "") && !check.form.MatchString(value) {
 			return m, fmt.Errorf("tag %s is %s", check.key, quote(t, check.key))
 		}
 	}

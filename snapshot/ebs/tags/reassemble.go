@@ -72,11 +72,11 @@ func Reassemble(snapshots []Snapshot) ([]Set, []Stray) {
 	sets, order := map[key]*Set{}, []key{}
 	attempts, seen := map[backup]map[int32]bool{}, map[string]bool{}
 	for _, s := range snapshots {
-		if id := s.Region + "/" + s.ID; s.ID == "" || seen[id] {
+		id := s.Region + "/" + s.ID
+		if s.ID == "" || seen[id] {
 			continue // a list of several pages may tell of one twice
-		} else {
-			seen[id] = true
 		}
+		seen[id] = true
 		if len(s.Tags) > mostTags {
 			strays = append(strays, Stray{s, fmt.Sprintf("it has %d tags; EC2 allows %d", len(s.Tags), mostTags)})
 			continue
