@@ -67,7 +67,7 @@ func CatalogRecord(url string, m bucket.Manifest, record catalog.Record, copies 
 	rows = append(rows, []string{"Databases:", fmt.Sprintf("%d with %d documents, and %d deleted ones", m.Databases, m.Documents, m.Deleted)})
 	lines := columns("", rows)
 	lines = append(lines, section("Volumes", volumeLines(record.Nodes))...)
-	lines = append(lines, section("Copies", copyLines(copies))...)
+	lines = append(lines, section("Copies", notedCopies(copies))...)
 	lines = append(lines, section("Databases", databaseLines(record))...)
 	lines = append(lines, section("Images", imageLines(m.Images))...)
 	lines = append(lines, section("Objects", objectLines(record))...)
@@ -97,7 +97,7 @@ func encrypted(is bool) string {
 	return "not encrypted"
 }
 
-func copyLines(copies []bucket.Copy) []string {
+func notedCopies(copies []bucket.Copy) []string {
 	var rows [][]string
 	for _, c := range copies {
 		var handles []string
