@@ -66,7 +66,7 @@ func read(ctx context.Context, c ec2.DescribeSnapshotsAPIClient, region, namespa
 			all = append(all, of(&page.Snapshots[i], region))
 		}
 		if len(all) > most {
-			return nil, fmt.Errorf("Region %s has more than %d snapshots with the tag %s; name the namespace", region, most, tags.BackupUID)
+			return nil, fmt.Errorf("more than %d snapshots in %s bear the tag %s; name the namespace", most, region, tags.BackupUID)
 		}
 	}
 	return all, nil
