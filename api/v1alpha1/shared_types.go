@@ -62,6 +62,9 @@ const (
 	// ImportedLabel marks a Backup that only shows a record of the catalog. It is never
 	// run, and its deletion touches neither snapshots nor the bucket.
 	ImportedLabel = prefix + "imported"
+	// ImportedFromAnnotation tells, on the head of a record, where it was read that was
+	// not written by this cluster. Its snapshots are not this cluster's to delete.
+	ImportedFromAnnotation = prefix + "imported-from"
 	// Finalizer holds a Backup until its snapshots and its record are gone, and a
 	// Restore until what it made outside its namespace is gone.
 	Finalizer = prefix + "cleanup"

@@ -58,6 +58,9 @@ func (r Record) Check() error {
 	if err := checkText("couchdb", r.CouchDB, 128); err != nil {
 		return err
 	}
+	if err := checkText("importedFrom", r.ImportedFrom, 4096); err != nil {
+		return err
+	}
 	members, err := r.checkNodes()
 	if err != nil {
 		return err

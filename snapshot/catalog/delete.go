@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -62,7 +63,8 @@ func HeadOf(o *metav1.PartialObjectMetadata) (head Head, parts int, ok bool) {
 		return Head{}, 0, false
 	}
 	head = Head{Secret: o.Name, Namespace: o.Labels[api.SourceNamespaceLabel], Name: o.Annotations[api.SourceNameAnnotation], UID: uid,
-		CutTime: o.Annotations[cutTimeAnnotation], Hold: o.Annotations[api.HoldAnnotation]}
+		CutTime: o.Annotations[cutTimeAnnotation], Hold: o.Annotations[api.HoldAnnotation],
+		ImportedFrom: o.Annotations[api.ImportedFromAnnotation], EBS: slices.Contains(strings.Split(o.Annotations[methodsAnnotation], ","), string(api.MethodEBS))}
 	if allowed := o.Annotations[api.AllowedNamespacesAnnotation]; allowed != "" {
 		head.AllowedNamespaces = strings.Split(allowed, ",")
 	}

@@ -23,6 +23,9 @@ type Record struct {
 	UID         types.UID       `json:"uid"`
 	CutTime     time.Time       `json:"cutTime"`
 	Consistency api.Consistency `json:"consistency"`
+	// ImportedFrom is where it was read, if another cluster wrote it: the catalog, or
+	// whose tags. Never in a bucket.
+	ImportedFrom string `json:"importedFrom,omitempty"`
 	// FromTags: it was put together from the tags of snapshots alone. It has no surveys:
 	// a restore makes the shard maps from the files, and has nothing to compare with.
 	FromTags bool `json:"fromTags,omitempty"`

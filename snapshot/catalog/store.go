@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -33,6 +34,7 @@ const (
 	chunksAnnotation  = "backup.communityhealthtoolkit.org/record-chunks"
 	digestAnnotation  = "backup.communityhealthtoolkit.org/record-sha256"
 	cutTimeAnnotation = "backup.communityhealthtoolkit.org/cut-time"
+	methodsAnnotation = "backup.communityhealthtoolkit.org/methods"
 	headPart          = "head"
 )
 
@@ -54,6 +56,11 @@ type Head struct {
 	CutTime           string // RFC 3339
 	// Hold says why it must not be deleted; "" if it may be.
 	Hold string
+	// ImportedFrom is where it was read that another cluster wrote; "" for one of this.
+	ImportedFrom string
+	// EBS: some of its snapshots were taken by EC2, and no object of the cluster stands
+	// for them.
+	EBS bool
 }
 
 func secretName(uid types.UID, part int) string {
@@ -86,13 +93,29 @@ func (s Store) Put(ctx context.Context, r Record, allowed []string) (head string
 			secret.Annotations = map[string]string{
 				api.SourceNameAnnotation: r.Name, chunksAnnotation: strconv.Itoa(len(chunks)), digestAnnotation: hex.EncodeToString(digest[:]),
 				api.AllowedNamespacesAnnotation: strings.Join(allowed, ","), cutTimeAnnotation: metav1.NewTime(r.CutTime).UTC().Format("2006-01-02T15:04:05Z"),
+				methodsAnnotation: strings.Join(r.methods(), ","),
 			}
+		}
+		if part == 0 && r.ImportedFrom != "" {
+			secret.Annotations[api.ImportedFromAnnotation] = r.ImportedFrom
 		}
 		if err := s.write(ctx, secret); err != nil {
 			return "", fmt.Errorf("write record %s/%s: %w", s.Namespace, secret.Name, err)
 		}
 	}
 	return secretName(r.UID, 0), nil
+}
+
+// methods by which the volumes were cut, each once.
+func (r Record) methods() (all []string) {
+	for _, n := range r.Nodes {
+		m := string(cmp.Or(n.Method, api.MethodCSI))
+		if !slices.Contains(all, m) {
+			all = append(all, m)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 func (s Store) write(ctx context.Context, secret *corev1.Secret) error {

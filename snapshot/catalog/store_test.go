@@ -214,6 +214,26 @@ func TestGetRefusesANewerFormat(t *testing.T) {
 	}
 }
 
+// What a head says without its data: whose the snapshots are, and who has them.
+func TestHeadTellsOfMethodsAndImport(t *testing.T) {
+	s, ebs := store(), record("uid-2")
+	ebs.Nodes[0].Method, ebs.ImportedFrom = api.MethodEBS, "s3://backups/cht"
+	for _, r := range []Record{record("uid-1"), ebs} {
+		if _, err := s.Put(t.Context(), r, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	heads, err := s.List(t.Context(), "")
+	if err != nil || len(heads) != 2 {
+		t.Fatal(heads, err)
+	}
+	for _, h := range heads {
+		if ours := h.UID == "uid-1"; h.EBS == ours || (h.ImportedFrom == "") != ours {
+			t.Errorf("head %+v", h)
+		}
+	}
+}
+
 func TestListAllowDelete(t *testing.T) {
 	s, _ := storedLarge(t)
 	for _, o := range []client.Object{&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: "cht-backup-tls"}},

@@ -74,6 +74,7 @@ func (e *Env) importCommand(ctx context.Context, where *elsewhere, which *choice
 	if live {
 		return writeLines(e.Out, []string{fmt.Sprintf("backup %s (UID %s) is in this cluster itself; nothing is imported", what, kept.record.UID)})
 	}
+	kept.record.ImportedFrom = kept.source
 	done, err := e.importRecord(ctx, c, kept.record, allowed, false)
 	if err != nil {
 		return err
@@ -167,6 +168,7 @@ func (e *Env) importRecord(ctx context.Context, c client.Client, r catalog.Recor
 	}
 	there := heads[at]
 	done := imported{head: there.Secret, before: there.AllowedNamespaces}
+	r.ImportedFrom = there.ImportedFrom // the record of a backup of this cluster stays one
 	old, err := store.Get(ctx, there.Secret)
 	if err == nil {
 		if done.kept = poorer(r, old); done.kept {

@@ -89,6 +89,7 @@ func (e *Env) sourceOf(ctx context.Context, c client.WithWatch, f *restoreFlags,
 	if err := e.suffices(ctx, c, &f.offsite.with, kept, restore.Namespace); err != nil {
 		return grant{}, err
 	}
+	kept.record.ImportedFrom = kept.source
 	return e.grantByImport(c, kept.record, restore.Namespace), nil
 }
 

@@ -34,7 +34,9 @@ typed again, or --yes given. A backup that is held is not deleted; release it fi
 
 Of a backup that is listed as "record only" the snapshots are removed from the
 storage and then the record. No controller does that: it needs the right to delete
-VolumeSnapshotContents and the Secrets of the controller's namespace.
+VolumeSnapshotContents and the Secrets of the controller's namespace; EBS snapshots
+are deleted with your own AWS credentials. A record that was imported from elsewhere
+is removed without its snapshots.
 
 ` + exit.Help,
 		Args: cobra.RangeArgs(1, 2),

@@ -28,13 +28,21 @@ func (e *Env) deleteRecord(ctx context.Context, c client.Client, head catalog.He
 	if err := e.unused(ctx, c, head); err != nil {
 		return err
 	}
+	if head.ImportedFrom != "" {
+		return e.forgetImported(ctx, c, head, d)
+	}
 	contents, err := contentsOf(ctx, c, head)
 	if err != nil {
 		return exit.Explain("look for the snapshots of backup "+what, err)
 	}
+	byEBS, err := e.cutByEBS(ctx, c, head)
+	if err != nil {
+		return err
+	}
+	all := handles(contents, byEBS)
 	if !d.yes {
 		if err := e.confirm(ctx, head.Namespace, head.Name, fmt.Sprintf("Of backup %s (cut %s) only the record is left. This deletes its snapshots (%s) and the record for good.",
-			what, head.CutTime, handles(contents))); err != nil {
+			what, head.CutTime, all)); err != nil {
 			return err
 		}
 	}
@@ -51,10 +59,13 @@ func (e *Env) deleteRecord(ctx context.Context, c client.Client, head catalog.He
 		}
 		return exit.Explain("delete the snapshots of backup "+what, err)
 	}
+	if err := e.deleteEBS(bounded, byEBS); err != nil {
+		return err
+	}
 	if err := e.records(c).Delete(ctx, head.UID); err != nil {
 		return exit.Explain("the snapshots of backup "+what+" are deleted, its record is not; run this again: delete the record", err)
 	}
-	return writeLines(e.Out, []string{fmt.Sprintf("backup %s: its snapshots (%s) and its record are deleted", what, handles(contents))})
+	return writeLines(e.Out, []string{fmt.Sprintf("backup %s: its snapshots (%s) and its record are deleted", what, all)})
 }
 
 // unused refuses while a restore reads that backup.
@@ -85,7 +96,9 @@ func contentsOf(ctx context.Context, c client.Client, head catalog.Head) (found 
 			}
 		}
 	})
-	if meta.IsNoMatchError(err) {
+	if meta.IsNoMatchError(err) && head.EBS {
+		return nil, nil // a cluster without the kind, whose volumes are all EBS
+	} else if meta.IsNoMatchError(err) {
 		return nil, exit.Errorf(exit.Refused, "this cluster does not know VolumeSnapshotContents; install the snapshot controller's CRDs, or delete the snapshots in the storage and then secret %s", head.Secret)
 	}
 	return found, err
@@ -97,7 +110,7 @@ func deleteContents(ctx context.Context, c client.Client, head catalog.Head) err
 		// A VolumeSnapshot may still be there, on its way out with its Backup.
 		var snapshots snapv1.VolumeSnapshotList
 		err := c.List(ctx, &snapshots, client.InNamespace(head.Namespace), client.MatchingLabels{api.BackupUIDLabel: string(head.UID)})
-		if err != nil && !apierrors.IsForbidden(err) {
+		if err != nil && !apierrors.IsForbidden(err) && !(head.EBS && meta.IsNoMatchError(err)) {
 			return err
 		}
 		for i := range snapshots.Items {
@@ -127,8 +140,13 @@ func deleteContents(ctx context.Context, c client.Client, head catalog.Head) err
 	}
 }
 
-func handles(contents []snapv1.VolumeSnapshotContent) string {
+func handles(contents []snapv1.VolumeSnapshotContent, byEBS *api.Backup) string {
 	var all []string
+	if byEBS != nil {
+		for _, v := range byEBS.Status.Volumes {
+			all = append(all, v.Handle+" in "+v.EBS.Region)
+		}
+	}
 	for _, content := range contents {
 		if content.Status != nil && content.Status.SnapshotHandle != nil {
 			all = append(all, *content.Status.SnapshotHandle)

@@ -36,6 +36,8 @@ type Env struct {
 	Follow   follow.Options
 	// Snapshots reads the EBS snapshots of a Region that bear the tags of backups.
 	Snapshots func(ctx context.Context, region, namespace string) ([]tags.Snapshot, error)
+	// DiscardEBS deletes what EC2 has of a backup, and tells how much is left.
+	DiscardEBS func(ctx context.Context, b *api.Backup) (left int, err error)
 	// SystemNamespace is the controller's, where records are kept.
 	SystemNamespace string
 	// Version of the plugin.
@@ -54,7 +56,7 @@ for it and shows how it goes. Stopping the plugin does not stop a backup.
 // New gives the root command for the user's cluster.
 func New(streams genericiooptions.IOStreams, version string) *cobra.Command {
 	config := genericclioptions.NewConfigFlags(true)
-	env := &Env{IOStreams: streams, Now: time.Now, Terminal: terminal, Follow: follow.Defaults, Snapshots: ec2tags.Read,
+	env := &Env{IOStreams: streams, Now: time.Now, Terminal: terminal, Follow: follow.Defaults, Snapshots: ec2tags.Read, DiscardEBS: discardEBS(version),
 		Namespace: func() (string, error) {
 			namespace, _, err := config.ToRawKubeConfigLoader().Namespace()
 			return namespace, err

@@ -178,6 +178,12 @@ func (l *look) recordOnly(r *record) Finding {
 	switch {
 	case !r.complete():
 		f.Severity, f.What, f.Next = Problem, fmt.Sprintf("has %d of %d parts, and its Backup is gone: it cannot be restored", len(r.parts), r.want), remove+" removes it with its snapshots"
+	case r.head.ImportedFrom != "":
+		f.Severity, f.What = Information, fmt.Sprintf("record only (cut %s), imported from %q: it can be restored", r.head.CutTime, r.head.ImportedFrom)
+		f.Next = "to remove it here, without its snapshots: " + remove
+	case r.head.EBS:
+		f.Severity, f.What = Information, fmt.Sprintf("record only (cut %s): its Backup is gone; of its snapshots some are EC2's, where nobody looked", r.head.CutTime)
+		f.Next = fmt.Sprintf("whether it can be restored, tells: kubectl cht restore --from %s/%s --uid %s --to NAMESPACE --dry-run; to remove it with its snapshots: %s", r.head.Namespace, r.head.Name, r.uid, remove)
 	case count == 0 && l.saw(kindContents):
 		f.Severity, f.What = Problem, "its Backup and all its VolumeSnapshotContents are gone; it can be restored only if the storage still has the snapshots"
 		f.Next = fmt.Sprintf("look into the storage, or try: kubectl cht restore --from %s/%s --uid %s --to NAMESPACE --dry-run; if they are gone: %s", r.head.Namespace, r.head.Name, r.uid, remove)

@@ -265,6 +265,14 @@ func TestProblems(t *testing.T) {
 		{"a deletion that takes its time", func(c *Cluster) { c.Backups[0].DeletionTimestamp = &metav1.Time{Time: noon.Add(-time.Minute)} }, nil, ""},
 		{"a record without a part", func(c *Cluster) { c.Records = append(c.Records, partOf(gone, 0, 3), partOf(gone, 1, 0)) }, []string{"record nightly"}, "has 2 of 3 parts, and its Backup is gone"},
 		{"a record without contents", func(c *Cluster) { c.Contents = c.Contents[:1] }, []string{"record nightly"}, "its Backup and all its VolumeSnapshotContents are gone"},
+		{"a record that was imported", func(c *Cluster) {
+			c.Contents = c.Contents[:1]
+			c.Records[2].Annotations[api.ImportedFromAnnotation] = "s3://backups/cht"
+		}, nil, `imported from "s3://backups/cht": it can be restored`},
+		{"a record of EBS snapshots", func(c *Cluster) {
+			c.Contents = c.Contents[:1]
+			c.Records[2].Annotations["backup.communityhealthtoolkit.org/methods"] = "CSI,EBS"
+		}, nil, "of its snapshots some are EC2's"},
 		{"a living backup's record is lost", func(c *Cluster) { c.Records = c.Records[2:] }, []string{"backup nightly"}, "its record is lost or incomplete"},
 		{"a living backup's record is incomplete", func(c *Cluster) { c.Records = append(c.Records[:1], c.Records[2:]...) }, []string{"backup nightly"}, "its record is lost or incomplete"},
 		{"a retained snapshot without a record", func(c *Cluster) {
