@@ -70,6 +70,26 @@ func TestFindRecord(t *testing.T) {
 	}
 }
 
+// A record that contradicts itself ends the restore: it is read no better the next time.
+func TestInvalidRecordIsRefused(t *testing.T) {
+	b := newBench(t, restoreOf(func(*api.Restore) {}))
+	record := recordOf(t, "u1")
+	record.Nodes = append(record.Nodes, record.Nodes[0])
+	if _, err := b.Records.Put(t.Context(), record, []string{"*"}); err != nil {
+		t.Fatal(err)
+	}
+	var got *api.Restore
+	var err error
+	for range 4 { // it is accepted, found, refused
+		if got, err = b.reconcile(); err != nil {
+			t.Fatalf("it would be tried for ever: %v", err)
+		}
+	}
+	if got.Status.Phase != api.PhaseFailed || ready(got).Reason != api.ReasonRecordInvalid || !strings.Contains(ready(got).Message, "choose another backup") {
+		t.Errorf("%s, %+v", got.Status.Phase, ready(got))
+	}
+}
+
 func TestAllowed(t *testing.T) {
 	for _, tt := range []struct {
 		list []string

@@ -132,6 +132,8 @@ func (r *Reconciler) load(ctx context.Context, restore *api.Restore) (*work, err
 	record, err := r.Records.Get(ctx, restore.Status.Record)
 	if errors.Is(err, catalog.ErrNotFound) {
 		return nil, reason.Refuse(api.ReasonBackupNotFound, "the record %s of backup %s/%s is gone: was the backup deleted?", restore.Status.Record, restore.Spec.Source.Namespace, restore.Spec.Source.Name)
+	} else if errors.Is(err, catalog.ErrInvalid) {
+		return nil, reason.Refuse(api.ReasonRecordInvalid, "%w; choose another backup (`kubectl cht list -n %s`), or a version of cht-backup that reads it", err, restore.Spec.Source.Namespace)
 	} else if err != nil {
 		return nil, err
 	}

@@ -193,6 +193,7 @@ const (
 	// Refusals and failures of a restore.
 	ReasonBackupNotFound      = "BackupNotFound"
 	ReasonBackupNotReady      = "BackupNotReady"
+	ReasonRecordInvalid       = "RecordInvalid"
 	ReasonNotAllowed          = "NotAllowed"
 	ReasonTargetNotEmpty      = "TargetNotEmpty"
 	ReasonStorageClassMissing = "StorageClassMissing"

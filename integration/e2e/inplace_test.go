@@ -307,7 +307,9 @@ func TestInPlaceRefusals(t *testing.T) {
 		change func(*catalog.Record)
 		says   []string
 	}{
-		{"three nodes into two", func(r *catalog.Record) { r.Nodes = r.Nodes[:2] }, []string{"backup is of 2 CouchDB nodes", "has 3", "cannot be read by the other"}},
+		{"three nodes into two", func(r *catalog.Record) {
+			r.Nodes, r.Before, r.After = r.Nodes[:2], catalog.Survey{}, catalog.Survey{} // maps that name the third would not be believed
+		}, []string{"backup is of 2 CouchDB nodes", "has 3", "cannot be read by the other"}},
 		{"nodes reordered", func(r *catalog.Record) {
 			r.Nodes[0].ErlangName, r.Nodes[1].ErlangName = r.Nodes[1].ErlangName, r.Nodes[0].ErlangName
 		}, []string{"reordered"}},
@@ -315,12 +317,13 @@ func TestInPlaceRefusals(t *testing.T) {
 		{"data elsewhere on the volume", func(r *catalog.Record) { r.Nodes[2].DataSubPath = "elsewhere" }, []string{"elsewhere", "subPath"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			var good []catalog.Node
+			var good catalog.Record
 			alter(ctx, t, c, b, func(r *catalog.Record) {
-				good = slices.Clone(r.Nodes)
+				good = *r
+				good.Nodes = slices.Clone(r.Nodes)
 				test.change(r)
 			})
-			defer alter(ctx, t, c, b, func(r *catalog.Record) { r.Nodes = good })
+			defer alter(ctx, t, c, b, func(r *catalog.Record) { *r = good })
 			deleteRestore(ctx, t, c, refused(ctx, t, c, three.Namespace, inPlace(b), api.ReasonTopologyMismatch, test.says...))
 		})
 	}

@@ -41,6 +41,10 @@ const (
 // ErrNotFound is the answer when there is no such record.
 var ErrNotFound = errors.New("no such record")
 
+// ErrInvalid marks a record that is whole, and that nobody can use all the same: it
+// contradicts itself, or is of another version. Reading it again does not help.
+var ErrInvalid = errors.New("it cannot be used")
+
 // Store keeps records as Secrets in one namespace.
 type Store struct {
 	Client    client.Client
@@ -153,10 +157,10 @@ func (s Store) Get(ctx context.Context, head string) (Record, error) {
 		return r, fmt.Errorf("record %s/%s is damaged: its SHA-256 is not the one noted", s.Namespace, head)
 	}
 	if r, err = Decode(packed, maxRecord); err != nil {
-		return r, fmt.Errorf("record %s/%s: %w", s.Namespace, head, err)
+		return r, fmt.Errorf("record %s/%s: %w: %w", s.Namespace, head, ErrInvalid, err)
 	}
 	if r.UID != uid {
-		return r, fmt.Errorf("record %s/%s says that it is of backup %q, its label says %q", s.Namespace, head, r.UID, uid)
+		return r, fmt.Errorf("record %s/%s: %w: it says that it is of backup %q, its label says %q", s.Namespace, head, ErrInvalid, r.UID, uid)
 	}
 	return r, nil
 }

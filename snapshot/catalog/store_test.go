@@ -208,7 +208,7 @@ func TestGetRefusesANewerFormat(t *testing.T) {
 		r := record("uid-1")
 		r.Format = format
 		head := putRaw(t, s, r)
-		if _, err := s.Get(t.Context(), head); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("format %d", format)) {
+		if _, err := s.Get(t.Context(), head); err == nil || !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), fmt.Sprintf("format %d", format)) {
 			t.Errorf("format %d: %v", format, err)
 		}
 	}
