@@ -3,6 +3,9 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,8 +15,10 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/integration/cht"
 	"github.com/medic/cht-backup/integration/harness"
 )
 
@@ -76,4 +81,61 @@ func (a *away) bringBack(ctx context.Context, t *testing.T, c *harness.Cluster, 
 	if code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
+}
+
+// fromTags restores once more without the catalog and without any record: the volumes
+// are known by the tags of their snapshots, the objects from manifests, and the shard
+// maps are made from the files on the volumes.
+func (a *away) fromTags(ctx context.Context, t *testing.T, c *harness.Cluster, was *lost) {
+	t.Helper()
+	heads, err := records(c).List(ctx, was.Namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range heads {
+		if err := records(c).Delete(ctx, h.UID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clone := c.TempNamespace(t, "tags")
+	p := built(ctx, t, c)
+	args := fmt.Sprintf("restore --from %s --from-tags %s --objects %s --to %s --name tags --yes", was.Namespace, harness.EBSRegion, manifests(t, c, was.Options), clone)
+	cmd, stdout, stderr := p.command(ctx, args)
+	cmd.Env = os.Environ()
+	for name, value := range a.ec2.Env() {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	code := exited(t, cmd.Run())
+	t.Logf("kubectl cht %s\n%s%s", args, stdout.String(), stderr.String())
+	if code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	sameAgain(ctx, t, c, was, clone)
+}
+
+// manifests writes an instance's objects into a file, as `helm template` would.
+func manifests(t *testing.T, c *harness.Cluster, o cht.Options) string {
+	t.Helper()
+	objects, err := cht.Objects(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, object := range objects {
+		kind, err := c.Client.GroupVersionKindFor(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		object.GetObjectKind().SetGroupVersionKind(kind)
+		text, err := yaml.Marshal(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, string(text))
+	}
+	file := filepath.Join(t.TempDir(), "manifests.yaml")
+	if err := os.WriteFile(file, []byte(strings.Join(all, "---\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }

@@ -100,6 +100,7 @@ func TestClusterLost(t *testing.T) {
 			sameAgain(ctx, t, c, was, target)
 			if method == api.MethodEBS {
 				madeByEC2(ctx, t, c, off.ec2, was)
+				off.fromTags(ctx, t, c, was)
 			}
 		})
 	}
