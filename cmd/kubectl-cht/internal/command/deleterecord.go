@@ -110,7 +110,8 @@ func deleteContents(ctx context.Context, c client.Client, head catalog.Head) err
 		// A VolumeSnapshot may still be there, on its way out with its Backup.
 		var snapshots snapv1.VolumeSnapshotList
 		err := c.List(ctx, &snapshots, client.InNamespace(head.Namespace), client.MatchingLabels{api.BackupUIDLabel: string(head.UID)})
-		if err != nil && !apierrors.IsForbidden(err) && !(head.EBS && meta.IsNoMatchError(err)) {
+		unknown := head.EBS && meta.IsNoMatchError(err)
+		if err != nil && !apierrors.IsForbidden(err) && !unknown {
 			return err
 		}
 		for i := range snapshots.Items {
