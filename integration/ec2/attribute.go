@@ -10,11 +10,7 @@ var accountForm = regexp.MustCompile(`^\d{12}$`)
 func (c *Cloud) modifySnapshotAttribute(q *request, a *answer) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	id, err := q.must("SnapshotId")
-	if err != nil {
-		return err
-	}
-	s, err := c.own(q, id)
+	_, s, err := c.named(q)
 	if err != nil {
 		return err
 	}
@@ -81,11 +77,7 @@ func (q *request) permissions() (add, remove []string, err error) {
 func (c *Cloud) describeSnapshotAttribute(q *request, a *answer) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	id, err := q.must("SnapshotId")
-	if err != nil {
-		return err
-	}
-	s, err := c.own(q, id)
+	id, s, err := c.named(q)
 	if err != nil {
 		return err
 	}

@@ -65,11 +65,7 @@ func (l *lock) duration(s *snapshot) int32 {
 func (c *Cloud) lockSnapshot(q *request, a *answer) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	id, err := q.must("SnapshotId")
-	if err != nil {
-		return err
-	}
-	s, err := c.own(q, id)
+	id, s, err := c.named(q)
 	if err != nil {
 		return err
 	}
@@ -134,11 +130,7 @@ func (q *request) lock(now time.Time) (*lock, error) {
 func (c *Cloud) unlockSnapshot(q *request, a *answer) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	id, err := q.must("SnapshotId")
-	if err != nil {
-		return err
-	}
-	s, err := c.own(q, id)
+	id, s, err := c.named(q)
 	if err != nil {
 		return err
 	}

@@ -104,6 +104,14 @@ func (c *Cloud) own(q *request, id string) (*snapshot, error) {
 	return s, err
 }
 
+// named is the snapshot of the caller's that a request names.
+func (c *Cloud) named(q *request) (id string, s *snapshot, err error) {
+	if id, err = q.must("SnapshotId"); err == nil {
+		s, err = c.own(q, id)
+	}
+	return id, s, err
+}
+
 // write is a snapshot's elements; the state's element has two names.
 func (s *snapshot) write(a *answer, now time.Time, state string) {
 	a.text("snapshotId", s.ID)

@@ -4,11 +4,13 @@ import (
 	"context"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+
+	"github.com/medic/cht-backup/snapshot/cht"
 )
 
 // Driver is the EBS CSI driver. Since Kubernetes 1.27 nothing else attaches EBS
 // volumes, those of in-tree PersistentVolumes included.
-const Driver = "ebs.csi.aws.com"
+const Driver = cht.EBSDriver
 
 // EC2 is what a restore asks of EC2. The chart's policy files/iam/restore.json allows
 // these calls and no others.

@@ -15,6 +15,18 @@ var (
 	typeForm    = regexp.MustCompile(`^[a-z0-9]{0,16}$`)
 )
 
+// IsRegion tells whether a text can be an AWS Region's name.
+func IsRegion(text string) bool { return regionForm.MatchString(text) }
+
+// IsAccount tells whether a text can be an AWS account's number, or is none at all.
+func IsAccount(text string) bool { return accountForm.MatchString(text) }
+
+// IsCopyName tells whether a text can be the name of a copy in a Backup's spec.
+func IsCopyName(text string) bool { return copyForm.MatchString(text) }
+
+// IsEBSSnapshot tells whether a text can be the id of an EBS snapshot.
+func IsEBSSnapshot(text string) bool { return snapshotForm.MatchString(text) }
+
 // maxVolumeGiB is EBS's own bound, 64 TiB.
 const maxVolumeGiB = 64 << 10
 

@@ -49,26 +49,20 @@ type CopiedVolume struct {
 	KMSKeyID string `json:"kmsKeyID,omitempty"`
 }
 
-var (
-	copyForm    = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	regionForm  = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
-	accountForm = regexp.MustCompile(`^([0-9]{12})?$`)
-	handleForm  = regexp.MustCompile(`^snap-[0-9a-f]{8,40}$`)
-	serviceForm = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
-)
+var serviceForm = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
 
 func (c Copy) check() error {
 	switch {
 	case c.Format != copyFormat:
 		return fmt.Errorf("it has format %d, this version reads %d; use a newer cht-backup", c.Format, copyFormat)
-	case !copyForm.MatchString(c.Name) || !regionForm.MatchString(c.Region) || !accountForm.MatchString(c.Account):
+	case !catalog.IsCopyName(c.Name) || !catalog.IsRegion(c.Region) || !catalog.IsAccount(c.Account):
 		return fmt.Errorf("its name %q, Region %q or account %q is none", clip(c.Name), clip(c.Region), clip(c.Account))
 	case len(c.Volumes) == 0 || len(c.Volumes) > maxVolumes:
 		return fmt.Errorf("it has %d volumes", len(c.Volumes))
 	}
 	seen := map[string]bool{}
 	for _, v := range c.Volumes {
-		if !serviceForm.MatchString(v.Node) || seen[v.Node] || !handleForm.MatchString(v.Handle) || !shown(v.KMSKeyID, 2048) {
+		if !serviceForm.MatchString(v.Node) || seen[v.Node] || !catalog.IsEBSSnapshot(v.Handle) || !shown(v.KMSKeyID, 2048) {
 			return fmt.Errorf("volume of %q: %q is no snapshot, or it is there twice", clip(v.Node), clip(v.Handle))
 		}
 		seen[v.Node] = true
@@ -150,7 +144,7 @@ func (b *Bucket) Copies(ctx context.Context, uid types.UID) (copies []Copy, warn
 	}
 	for _, o := range objects {
 		name, json := strings.CutSuffix(strings.TrimPrefix(o.Key, under), jsonEnd)
-		if !json || !copyForm.MatchString(name) {
+		if !json || !catalog.IsCopyName(name) {
 			continue
 		}
 		c, err := b.copy(ctx, uid, name)

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/status"
 )
 
 const (
@@ -137,7 +138,7 @@ func (w *Worker) Advance(ctx context.Context, b *api.Backup) (again time.Duratio
 	defer cancel()
 	j := &job{Worker: w, memory: w.known.of(b.UID, w.Now()), b: b, now: w.Now()}
 	for _, s := range subjects {
-		if c := meta.FindStatusCondition(b.Status.Conditions, s.condition); !isAsked(wanted, s.condition) || c != nil && final(c) {
+		if c := meta.FindStatusCondition(b.Status.Conditions, s.condition); !slices.Contains(wanted, s.condition) || c != nil && final(c) {
 			continue
 		}
 		if left, paused := j.paused(s.condition, j.now); paused {
@@ -192,23 +193,8 @@ func (j *job) done(condition, message string) {
 	j.set(condition, metav1.ConditionTrue, api.ReasonDone, message)
 }
 
-// longest message a condition holds here, in bytes.
-const longest = 1000
-
 func set(b *api.Backup, condition string, is metav1.ConditionStatus, why, message string) {
-	if len(message) > longest {
-		message = strings.ToValidUTF8(message[:longest], "") + " …"
-	}
-	meta.SetStatusCondition(&b.Status.Conditions, metav1.Condition{Type: condition, Status: is, Reason: why, Message: message, ObservedGeneration: b.Generation})
-}
-
-func isAsked(wanted []string, condition string) bool {
-	for _, w := range wanted {
-		if w == condition {
-			return true
-		}
-	}
-	return false
+	meta.SetStatusCondition(&b.Status.Conditions, metav1.Condition{Type: condition, Status: is, Reason: why, Message: status.Clip(message), ObservedGeneration: b.Generation})
 }
 
 // sooner gives the nearer of two times to come again, of which 0 is never.

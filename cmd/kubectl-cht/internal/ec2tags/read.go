@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -13,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/smithy-go"
 
+	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/ebs/tags"
 )
 
@@ -23,11 +23,9 @@ const (
 	most = 200_000
 )
 
-var regionForm = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
-
 // CheckRegion refuses what is no Region.
 func CheckRegion(region string) error {
-	if !regionForm.MatchString(region) {
+	if !catalog.IsRegion(region) {
 		return fmt.Errorf("%q is no AWS Region; give one such as eu-west-1", region)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/cht"
 	"github.com/medic/cht-backup/snapshot/ebs/tags"
 )
 
@@ -59,7 +60,7 @@ func RecordOf(s tags.Set, objects []json.RawMessage) (catalog.Record, error) {
 		}
 		r.Nodes = append(r.Nodes, catalog.Node{Service: m.Node, ErlangName: name, Claim: m.Claim, CapacityBytes: bytes, RestoreBytes: bytes,
 			FSType: m.FSType, Partition: m.Partition, DataSubPath: m.DataSubPath, ConfigSubPath: m.ConfigSubPath, ConfigOnVolume: m.ConfigOnVolume,
-			Method: api.MethodEBS, EBS: ebs, Driver: "ebs.csi.aws.com", SnapshotHandle: m.Snapshot.ID})
+			Method: api.MethodEBS, EBS: ebs, Driver: cht.EBSDriver, SnapshotHandle: m.Snapshot.ID})
 	}
 	if len(r.Nodes) == 0 {
 		return r, errors.New("the set has no members")

@@ -10,6 +10,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/cht"
 )
 
 const gi = 1 << 30
@@ -28,8 +29,8 @@ func node(name, zone string, ready bool) corev1.Node {
 // fine is a cluster that lacks nothing for what three is.
 func fine() Cluster {
 	return Cluster{Ours: true, Snapshots: true, System: "sys", Controllers: []Controller{{Name: "cht-backup", Image: "registry:5000/cht-backup:0.1.0", Ready: 1}},
-		Drivers: []string{"csi.one", EBSDriver}, Missing: true, Nodes: []corev1.Node{node("a", "z1", true), node("b", "z2", false)},
-		Classes: []Class{{Name: "fast", Driver: "csi.one", Zones: []string{"z1"}}, {Name: "gp3", Driver: EBSDriver, Default: true}}}
+		Drivers: []string{"csi.one", cht.EBSDriver}, Missing: true, Nodes: []corev1.Node{node("a", "z1", true), node("b", "z2", false)},
+		Classes: []Class{{Name: "fast", Driver: "csi.one", Zones: []string{"z1"}}, {Name: "gp3", Driver: cht.EBSDriver, Default: true}}}
 }
 
 func three() Needs {
@@ -42,7 +43,7 @@ func three() Needs {
 
 func ebs(n *Needs) {
 	for i := range n.Volumes {
-		n.Volumes[i].EBS, n.Volumes[i].Driver, n.Volumes[i].Class = true, EBSDriver, "nothing-here"
+		n.Volumes[i].EBS, n.Volumes[i].Driver, n.Volumes[i].Class = true, cht.EBSDriver, "nothing-here"
 	}
 }
 
@@ -65,7 +66,7 @@ func TestJudge(t *testing.T) {
 		{name: "EBS without its driver", needs: ebs, cluster: func(c *Cluster) { c.Drivers = nil }, problems: []string{"(there is: none)"}},
 		{name: "no class", needs: func(n *Needs) { n.Volumes[1].Class = "slow" }, problems: []string{"storage class slow of couchdb-2 does not exist here; choose one with --storage-class: fast"}},
 		{name: "no default", needs: func(n *Needs) { n.Volumes[0].Class = "" }, cluster: func(c *Cluster) { c.Classes[1].Default = false }, problems: []string{"has no default"}},
-		{name: "class of another driver", needs: func(n *Needs) { n.Volumes[0].Class = "gp3" }, problems: []string{"storage class gp3 is of " + EBSDriver}},
+		{name: "class of another driver", needs: func(n *Needs) { n.Volumes[0].Class = "gp3" }, problems: []string{"storage class gp3 is of " + cht.EBSDriver}},
 		{name: "no class of the driver at all", needs: func(n *Needs) { n.Volumes[0].Driver, n.Volumes[0].Class = "csi.two", "x" }, problems: []string{"CSI driver csi.two", "there is none of driver csi.two"}},
 		{name: "zone", needs: func(n *Needs) { n.Zone = "z1" }},
 		{name: "zone without a ready node", needs: func(n *Needs) { n.Zone = "z2" }, problems: []string{"makes volumes in zones z1 alone", "zone z2 has no node that is ready"}},
@@ -130,7 +131,7 @@ func TestOf(t *testing.T) {
 		{Service: "couchdb-2", Method: api.MethodEBS, StorageClass: "in-tree", CapacityBytes: 3 * gi}}}
 	n := Of(record, nil)
 	if len(n.Volumes) != 2 || n.Volumes[0] != (Volume{Node: "couchdb-1", Driver: "csi.one", Class: "fast", Bytes: 2 * gi}) ||
-		n.Volumes[1] != (Volume{Node: "couchdb-2", Driver: EBSDriver, EBS: true, Class: "in-tree", Bytes: 3 * gi}) {
+		n.Volumes[1] != (Volume{Node: "couchdb-2", Driver: cht.EBSDriver, EBS: true, Class: "in-tree", Bytes: 3 * gi}) {
 		t.Errorf("%+v", n.Volumes)
 	}
 	size := resource.MustParse("5Gi")

@@ -5,10 +5,8 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/cht"
 )
-
-// EBSDriver is the CSI driver of EBS volumes.
-const EBSDriver = "ebs.csi.aws.com"
 
 // Needs are what a restore asks of a cluster.
 type Needs struct {
@@ -56,7 +54,7 @@ func Of(record catalog.Record, remap *api.Remap) Needs {
 	for _, node := range record.Nodes {
 		v := Volume{Node: node.Service, Driver: node.Driver, EBS: node.Method == api.MethodEBS, Class: node.StorageClass, Bytes: max(node.CapacityBytes, node.RestoreBytes)}
 		if v.EBS && v.Driver == "" {
-			v.Driver = EBSDriver
+			v.Driver = cht.EBSDriver
 		}
 		if remap != nil && remap.StorageClassName != "" {
 			v.Class, v.Remapped = remap.StorageClassName, true
