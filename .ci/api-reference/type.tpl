@@ -17,7 +17,7 @@ Refused with:
 {{- end }}
 {{- if and $type.Validation (not $type.Members) (not $type.EnumValues) }}
 
-Allowed:{{ range $i, $v := $type.Validation }}{{ if $i }},{{ end }} `{{ $v }}`{{ end }}
+Allowed:{{ range $i, $v := $type.Validation }}{{ if $i }},{{ end }} `{{ $v | replace "`" "" }}`{{ end }}
 {{- end }}
 {{- if $type.Members }}
 

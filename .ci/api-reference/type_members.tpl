@@ -9,7 +9,7 @@
 {{- end -}}
 {{- range .Validation -}}
 {{- if not (or (hasPrefix "Required:" .) (hasPrefix "Optional:" .) (hasPrefix "Type:" .) (has . $said)) -}}
-{{- $parts = append $parts (printf "`%s`" (. | replace "|" "\\|")) -}}
+{{- $parts = append $parts (printf "`%s`" (. | replace "`" "" | replace "|" "\\|")) -}}
 {{- end -}}
 {{- end -}}
 {{- range index .Markers "kubebuilder:validation:XValidation" -}}

@@ -18,6 +18,8 @@ const mostQuestions = 3000
 type access struct {
 	client    client.Client
 	questions int
+	// some: it serves some namespaces, not all.
+	some bool
 }
 
 // may asks for one right; namespace "" is all of them, or a kind without.
@@ -53,6 +55,7 @@ func (a *access) check(ctx context.Context, namespace string, all []need) Check 
 		}
 	}
 	var lacks []string
+	without := ""
 	for _, n := range all {
 		var verbs []string // verb resource
 		for _, r := range n.rights() {
@@ -70,7 +73,9 @@ func (a *access) check(ctx context.Context, namespace string, all []need) Check 
 				verbs = append(verbs, r.verb+" "+r.name())
 			}
 		}
-		if len(verbs) > 0 {
+		if len(verbs) > 0 && n.optional && a.some {
+			without = "; it does without " + n.what
+		} else if len(verbs) > 0 {
 			lacks = append(lacks, fmt.Sprintf("%s (needed for %s)", strings.Join(verbs, ", "), n.what))
 		}
 	}
@@ -79,7 +84,7 @@ func (a *access) check(ctx context.Context, namespace string, all []need) Check 
 		where = "in namespace " + namespace
 	}
 	if len(lacks) == 0 {
-		return pass(Permissions, namespace, "the controller may do all it needs to %s", where)
+		return pass(Permissions, namespace, "the controller may do all it needs to %s%s", where, without)
 	}
 	return fail(Permissions, namespace, "upgrade the chart cht-backup, whose roles grant it; where they are made by hand (rbac.create: false), grant what charts/cht-backup/files/role.yaml has",
 		"the controller may not, %s: %s", where, strings.Join(lacks, "; "))

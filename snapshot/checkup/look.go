@@ -70,7 +70,7 @@ func (l *Looker) Look(ctx context.Context) Report {
 
 // rights: where all namespaces are served, those in all at once.
 func (l *Looker) rights(ctx context.Context) []Check {
-	a := &access{client: l.Client}
+	a := &access{client: l.Client, some: len(l.Namespaces) > 0}
 	if len(l.Namespaces) == 0 {
 		return []Check{a.check(ctx, "", needs)}
 	}

@@ -140,6 +140,8 @@ func TestLook(t *testing.T) {
 			[]string{"Permissions : the controller may not, in the cluster: create pods/exec (needed for holding writes during a cut); list nodes (needed for restores that choose a zone)"}},
 		{"a right lacks in one namespace", answering{denied: []string{"medic delete pods"}}, plain(), []string{"medic"}, good(), 1, noon, []string{"Permissions medic: the controller may not, in namespace medic: delete pods"}},
 		{"a right lacks in its own", answering{denied: []string{"system update configmaps"}}, plain(), []string{"medic"}, good(), 1, noon, []string{"Permissions system: the controller may not, in namespace system: update configmaps (needed for this report)"}},
+		{"some namespaces, and no new ones", answering{denied: []string{"create namespaces", "delete namespaces"}}, plain(), []string{"medic"}, good(), 1, noon, nil},
+		{"all namespaces, and no new ones", answering{denied: []string{"create namespaces"}}, plain(), nil, good(), 1, noon, []string{"Permissions : the controller may not, in the cluster: create namespaces"}},
 		{"a namespace is not there", answering{}, plain(), []string{"medic", "typo"}, good(), 1, noon, []string{"NamespaceServed typo"}},
 		{"the freezer is not admitted", answering{refused: map[string]error{"medic": security}}, plain(), nil, good(), 1, noon, []string{"FreezerAdmitted medic: the freezer pod is not admitted, so that quiesce Freeze fails and Auto takes Pause: pods \"f\" is forbidden: violates PodSecurity"}},
 		{"nobody knows of the freezer", answering{refused: map[string]error{"medic": rights}}, plain(), nil, good(), 1, noon, []string{"FreezerAdmitted medic: pods \"f\" is forbidden: User"}},
