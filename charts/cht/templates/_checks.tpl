@@ -7,7 +7,6 @@ The second kind sees nothing where Helm does not look into the cluster (helm tem
 {{- include "cht.checks.couchdb" . }}
 {{- include "cht.checks.ways" . }}
 {{- include "cht.checks.credentials" . }}
-{{- include "cht.checks.names" . }}
 {{- include "cht.checks.cluster" . }}
 {{- end }}
 
@@ -84,20 +83,19 @@ The second kind sees nothing where Helm does not look into the cluster (helm tem
 {{- end }}
 {{- end }}
 {{- end }}
+{{- /* Not in the schema: its messages show the value. */ -}}
+{{- if regexMatch "^\\s|\\s$|[\\x00-\\x1f\\x7f]" $given.password }}
+{{- fail "credentials.password begins or ends with a blank, or has a line break or another control character: CouchDB's configuration would not hold it as it is. Choose another." }}
+{{- end }}
+{{- range $key := list "secret" "uuid" }}
+{{- if not (regexMatch "^[A-Za-z0-9-]*$" (index $given $key)) }}
+{{- fail (printf "credentials.%s has more than letters, digits and dashes. Take the output of uuidgen, or leave it empty." $key) }}
+{{- end }}
+{{- end }}
 {{- if regexMatch "^-(pbkdf2|hashed)[-:]" $given.password }}
 {{- fail "credentials.password begins as a hash does, and CouchDB would take it for one. Choose another." }}
 {{- end }}
 {{- if contains " ;" $given.password }}
 {{- fail "credentials.password has a semicolon after a blank, where CouchDB's configuration takes the rest for a comment. Choose another." }}
-{{- end }}
-{{- end }}
-
-{{- define "cht.checks.names" -}}
-{{- $controller := index .Values "cht-backup" }}
-{{- if $controller.enabled }}
-{{- $namespace := tpl ($controller.namespaceOverride | default .Release.Namespace) . }}
-{{- if gt (len $namespace) 63 }}
-{{- fail (printf "cht-backup.namespaceOverride: namespace %s has %d characters, 63 are allowed. Set it to a shorter one." $namespace (len $namespace)) }}
-{{- end }}
 {{- end }}
 {{- end }}
