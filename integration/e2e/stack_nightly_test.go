@@ -10,7 +10,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -43,7 +42,7 @@ func TestStack(t *testing.T) {
 		t.Errorf("CouchDB was started again for a schedule: pods %v, were %v", now.pods, before.pods)
 	}
 	b, err := c.WaitBackup(ctx, &api.Backup{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: nightlyName(ctx, t, s, due)}}, backupWithin, nil)
-	if err != nil || b.Status.Phase != api.PhaseCompleted || !meta.IsStatusConditionTrue(b.Status.Conditions, api.ConditionConsistent) {
+	if err != nil || b.Status.Phase != api.PhaseCompleted || b.Status.Consistency != api.Consistent {
 		t.Fatalf("the nightly backup: %+v, %v", b, err)
 	}
 	s.ready(ctx, t)
