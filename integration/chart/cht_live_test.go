@@ -165,6 +165,7 @@ func TestCHTRefusesWhatTheClusterForbids(t *testing.T) {
 	servers := live(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: couchdb-servers-configmap}, data: {COUCHDB_SERVERS: 'a,b,c'}}")
 	single := live(t, "{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: couchdb-claim0}, spec: {storageClassName: gp3, volumeName: v, resources: {requests: {storage: 1Ti}}}}")
 	fourth := live(t, "{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: couchdb-4-claim0}, spec: {resources: {requests: {storage: 1Gi}}}}")
+	static := live(t, "{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: couchdb-claim0}, spec: {storageClassName: '', volumeName: couchdb-pv-clinic, resources: {requests: {storage: 1Gi}}}}")
 	others := live(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: couchdb-servers-configmap, annotations: {meta.helm.sh/release-name: first}}, data: {COUCHDB_SERVERS: a}}")
 	left := live(t, "{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: couchdb-claim0, annotations: {meta.helm.sh/release-name: gone}}, spec: {resources: {requests: {storage: 1Gi}}}}")
 	api := func(image string) *unstructured.Unstructured {
@@ -195,6 +196,9 @@ func TestCHTRefusesWhatTheClusterForbids(t *testing.T) {
 		{"a larger one in other units", "couchdb: {storage: {size: 1100G}}", true, all(single), ""},
 		{"another class", "couchdb: {storage: {size: 1Ti, className: fast}}", true, all(single), `couchdb.storage.className is fast and claim clinic/couchdb-claim0 has "gp3"`},
 		{"another volume", "couchdb: {storage: {size: 1Ti}, existingVolumes: [{ebs: {volumeId: vol-01234567}}]}", true, all(single), "bound to volume v, not to couchdb-pv-clinic"},
+
+		{"a volume of a chart that is left out", "", true, all(static), "Helm would delete that PersistentVolume"},
+		{"the same volume", "couchdb: {existingVolumes: [{ebs: {volumeId: vol-01234567}}]}", true, all(static), ""},
 
 		{"another release's namespace", "", false, all(others), "ConfigMap clinic/couchdb-servers-configmap is of release first, and a namespace holds one CHT"},
 		{"what another release left", "", false, all(left), "install it as gone again"},

@@ -86,6 +86,9 @@ Helm, which says how to give it to one. */}}
 {{- if lt (include "cht.bytes" $wanted | float64) (include "cht.bytes" $has | float64) }}
 {{- fail (printf "couchdb.storage.size is %s and claim %s/%s has %s already. A volume cannot shrink: set the size to %s or more." $wanted $.Release.Namespace $node.claim $has $has) }}
 {{- end }}
+{{- if and (not $node.existing) (eq (index $live.spec "volumeName" | default "") $node.volume) }}
+{{- fail (printf "couchdb.existingVolumes is empty and claim %s/%s is bound to PersistentVolume %s, which a chart made from storage that was there: without an entry for it Helm would delete that PersistentVolume. Name the same storage there; see kubectl get pv %s -o yaml and docs/takeover.md." $.Release.Namespace $node.claim $node.volume $node.volume) }}
+{{- end }}
 {{- if and $node.existing (not (index $live.spec "volumeName" | default "" | eq $node.volume)) }}
 {{- fail (printf "couchdb.existingVolumes[%d]: claim %s/%s is there and bound to volume %s, not to %s. Leave couchdb.existingVolumes empty to keep that volume." $i $.Release.Namespace $node.claim ($live.spec.volumeName | default "none") $node.volume) }}
 {{- end }}
