@@ -271,6 +271,8 @@ func setUp(mgr ctrl.Manager, kube *rest.Config, c config) error {
 	if err := c.setUpCatalog(mgr, direct, backups); err != nil {
 		return err
 	}
+	metrics.BuiltAs(version)
+	metrics.ReadFrom(mgr.GetCache(), backups.Wants())
 	if err := backups.Setup(mgr); err != nil {
 		return err
 	}
