@@ -150,7 +150,7 @@ func slimBackup(o any) (any, error) {
 	if b, ok := o.(*api.Backup); ok {
 		slimMeta(b)
 		s := &b.Status
-		slim := api.BackupStatus{Phase: s.Phase, Imported: s.Imported, CutTime: s.CutTime, CompletionTime: s.CompletionTime, DataBytes: s.DataBytes, LockedUntil: s.LockedUntil}
+		slim := api.BackupStatus{Phase: s.Phase, Imported: s.Imported, CutTime: s.CutTime, CompletionTime: s.CompletionTime, DataBytes: s.DataBytes, StallMilliseconds: s.StallMilliseconds, LockedUntil: s.LockedUntil}
 		if c := s.Catalog; c != nil {
 			slim.Catalog = &api.CatalogStatus{URL: c.URL, Time: c.Time}
 		}

@@ -59,7 +59,7 @@ func BackupEnded(b *api.Backup) {
 	}
 	done.Inc()
 	if d, known := took(b.Status.StartTime, b.Status.CompletionTime); known {
-		duration.WithLabelValues().Observe(d.Seconds())
+		duration.Observe(d.Seconds())
 	}
 }
 
@@ -78,7 +78,7 @@ func Holding(namespace string, now time.Time) (released func()) {
 }
 
 // Stalled notes how long a cut held writes back.
-func Stalled(d time.Duration) { stall.WithLabelValues().Observe(d.Seconds()) }
+func Stalled(d time.Duration) { stall.Observe(d.Seconds()) }
 
 // RestoreEnded counts a restore or drill that has just become Completed or Failed. The
 // restore in a scratch namespace is a part of another one and not counted: such
@@ -96,7 +96,7 @@ func RestoreEnded(r *api.Restore) {
 	case r.Status.Phase == api.PhaseCompleted:
 		restores.WithLabelValues(r.Namespace, Completed).Inc()
 		if d, known := took(r.Status.StartTime, r.Status.CompletionTime); known {
-			restored.WithLabelValues().Observe(d.Seconds())
+			restored.Observe(d.Seconds())
 		}
 	case readyReason(r.Status.Conditions) == api.ReasonAborted:
 		restores.WithLabelValues(r.Namespace, Aborted).Inc()

@@ -52,10 +52,11 @@ func counter(name, help string, labels ...string) *prometheus.CounterVec {
 
 // histogram declares a histogram. It has no namespace: a dozen buckets for each of
 // hundreds of instances would be more than all else together, and every object tells
-// its own times.
-func histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
-	declared(Histogram, name, help, labels)
-	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+// its own times. Without labels it is there from the start, at 0: a rise from nothing
+// would not be seen.
+func histogram(name, help string, buckets []float64) prometheus.Histogram {
+	declared(Histogram, name, help, nil)
+	h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets})
 	metrics.Registry.MustRegister(h)
 	return h
 }

@@ -109,9 +109,9 @@ func condition(to *[]metav1.Condition, kind string, is metav1.ConditionStatus, w
 
 // backup that was cut at a time, a minute before it was complete.
 func backup(namespace, name string, cut time.Duration, change ...func(*api.Backup)) *api.Backup {
-	bytes, size := int64(1000), resource.MustParse("1Gi")
+	bytes, stall, size := int64(1000), int64(250), resource.MustParse("1Gi")
 	b := &api.Backup{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: types.UID(namespace + "/" + name), CreationTimestamp: *second(cut - time.Minute)}}
-	b.Status = api.BackupStatus{Phase: api.PhaseCompleted, StartTime: micro(cut - 30*time.Second), CutTime: micro(cut), CompletionTime: micro(cut + time.Minute), DataBytes: &bytes,
+	b.Status = api.BackupStatus{Phase: api.PhaseCompleted, StartTime: micro(cut - 30*time.Second), CutTime: micro(cut), CompletionTime: micro(cut + time.Minute), DataBytes: &bytes, StallMilliseconds: &stall,
 		Volumes: []api.VolumeStatus{{Node: "couchdb-1", RestoreSize: &size}, {Node: "couchdb-2", RestoreSize: &size}, {Node: "couchdb-3"}}}
 	condition(&b.Status.Conditions, api.ConditionReady, metav1.ConditionTrue, api.ReasonCompleted)
 	for _, f := range change {

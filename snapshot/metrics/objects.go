@@ -23,6 +23,7 @@ var (
 	success  = perNamespace("cht_backup_last_success_timestamp_seconds", "When the newest good backup of the instance was complete, in seconds since the epoch: from then on it could be restored from.")
 	size     = perNamespace("cht_backup_size_bytes", "Size of CouchDB's database files in the newest good backup, views left out, as CouchDB told it at the cut.")
 	space    = perNamespace("cht_backup_restore_size_bytes", "What the volumes made from the newest good backup need at least. The storage may keep and charge less.")
+	hold     = perNamespace("cht_backup_last_stall_seconds", "How long the newest good backup held writes back.")
 	locked   = perNamespace("cht_backup_locked_until_timestamp_seconds", "Until when the storage lets nobody delete the newest good backup, in seconds since the epoch; of those that are locked.")
 	inARow   = told("cht_backup_failures_since_success", "Backups that have failed since the newest good one and are there yet, by the reason of their condition Ready.", namespaceLabel, reasonLabel)
 	verified = perNamespace("cht_backup_verified_timestamp_seconds", "When a backup of the instance that is there was last restored and found to be what was recorded, by a drill or a restore, in seconds since the epoch.")
@@ -146,6 +147,9 @@ func (t teller) instance(namespace string, i *instance, catalog bool) {
 		}
 		if n := restoreBytes(b); n > 0 {
 			t.value(space, float64(n), namespace)
+		}
+		if n := b.Status.StallMilliseconds; n != nil {
+			t.value(hold, float64(*n)/1000, namespace)
 		}
 		if at := b.Status.LockedUntil; at != nil {
 			t.time(locked, at.Time, namespace)

@@ -36,14 +36,14 @@ func TestInstances(t *testing.T) {
 			[]string{"watched_since_timestamp_seconds{} 3600", "schedule_missed_runs{n} 0", "schedule_ready{n} 0", "schedule_suspended{n} 0"}},
 		{"two good ones", []client.Object{backup("i", "a", day), backup("i", "b", 2*day)}, []string{
 			"watched_since_timestamp_seconds{} 86340", "recovery_point_timestamp_seconds{} 172800", "last_success_timestamp_seconds{} 172860",
-			"size_bytes{} 1000", "restore_size_bytes{} 2.147483648e+09", "copies_incomplete{} 0"}},
+			"size_bytes{} 1000", "restore_size_bytes{} 2.147483648e+09", "last_stall_seconds{} 0.25", "copies_incomplete{} 0"}},
 		{"the newest is disproved, one is imported, one deleted", []client.Object{backup("i", "a", day), backup("i", "b", 2*day, disproved), backup("i", "c", 3*day, imported), backup("i", "d", 4*day, deleted)}, []string{
 			"watched_since_timestamp_seconds{} 86340", "recovery_point_timestamp_seconds{} 86400", "last_success_timestamp_seconds{} 86460",
-			"size_bytes{} 1000", "restore_size_bytes{} 2.147483648e+09", "copies_incomplete{} 0"}},
+			"size_bytes{} 1000", "restore_size_bytes{} 2.147483648e+09", "last_stall_seconds{} 0.25", "copies_incomplete{} 0"}},
 		{"failures before and after the good one", []client.Object{backup("i", "a", day), backup("i", "b", hour, failedFor(api.ReasonPodNotReady)),
 			backup("i", "c", 2*day, failedFor(api.ReasonSnapshotFailed)), backup("i", "d", 3*day, failedFor(api.ReasonSnapshotFailed)), backup("i", "e", 4*day, failedFor("lost in transit"))}, []string{
 			"watched_since_timestamp_seconds{} 3540", "recovery_point_timestamp_seconds{} 86400", "last_success_timestamp_seconds{} 86460",
-			"size_bytes{} 1000", "restore_size_bytes{} 2.147483648e+09", "copies_incomplete{} 0", "failures_since_success{SnapshotFailed} 2", "failures_since_success{Other} 1"}},
+			"size_bytes{} 1000", "restore_size_bytes{} 2.147483648e+09", "last_stall_seconds{} 0.25", "copies_incomplete{} 0", "failures_since_success{SnapshotFailed} 2", "failures_since_success{Other} 1"}},
 		{"never a good one", []client.Object{backup("i", "a", hour, failedFor(api.ReasonNoSnapshotClass))},
 			[]string{"watched_since_timestamp_seconds{} 3540", "copies_incomplete{} 0", "failures_since_success{NoSnapshotClass} 1"}},
 	} {
@@ -64,7 +64,7 @@ func TestProofs(t *testing.T) {
 	}
 	base := func(extra ...string) []string {
 		return append(extra, "watched_since_timestamp_seconds{} 3540", "recovery_point_timestamp_seconds{} 3600", "last_success_timestamp_seconds{} 3660",
-			"size_bytes{} 1000", "restore_size_bytes{} 2.147483648e+09", "copies_incomplete{} 0")
+			"size_bytes{} 1000", "restore_size_bytes{} 2.147483648e+09", "last_stall_seconds{} 0.25", "copies_incomplete{} 0")
 	}
 	proven, unproven := backup("p", "a", hour, provenAt(2*hour, 42_500)), backup("p", "a", hour)
 	for _, tt := range []struct {
