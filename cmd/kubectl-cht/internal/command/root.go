@@ -20,6 +20,7 @@ import (
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/follow"
 	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/checkup"
 	"github.com/medic/cht-backup/snapshot/ebs/tags"
 )
 
@@ -38,6 +39,8 @@ type Env struct {
 	Snapshots func(ctx context.Context, region, namespace string) ([]tags.Snapshot, error)
 	// DiscardEBS deletes what EC2 has of a backup, and tells how much is left.
 	DiscardEBS func(ctx context.Context, b *api.Backup) (left int, err error)
+	// Clock asks the API server how far its clock is ahead; nil where nobody can.
+	Clock func(context.Context) (checkup.Skew, error)
 	// SystemNamespace is the controller's, where records are kept.
 	SystemNamespace string
 	// Version of the plugin.
@@ -69,6 +72,13 @@ func New(streams genericiooptions.IOStreams, version string) *cobra.Command {
 			restConfig.UserAgent = "kubectl-cht/" + version
 			restConfig.WarningHandler = rest.NewWarningWriter(streams.ErrOut, rest.WarningWriterOptions{Deduplicate: true})
 			return client.NewWithWatch(restConfig, client.Options{Scheme: Scheme()})
+		},
+		Clock: func(ctx context.Context) (checkup.Skew, error) {
+			restConfig, err := config.ToRESTConfig()
+			if err != nil {
+				return checkup.Skew{}, err
+			}
+			return checkup.APIServerSkew(ctx, restConfig, time.Now)
 		}}
 	root := Root(env, version)
 	config.AddFlags(root.PersistentFlags())
