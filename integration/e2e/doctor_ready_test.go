@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -138,7 +137,7 @@ func TestDoctorBeforeTheNight(t *testing.T) {
 	passed := map[string]bool{}
 	for _, check := range r.Checks {
 		passed[check.Check] = check.OK
-		t.Log(fmt.Sprintf("%s ok=%t %s", check.Check, check.OK, check.Message))
+		t.Logf("%s ok=%t %s", check.Check, check.OK, check.Message)
 	}
 	for _, check := range []string{readiness.Permissions, readiness.Clock, readiness.CatalogReachable, readiness.CatalogWritable, readiness.SnapshotKinds} {
 		if !passed[check] {

@@ -82,7 +82,27 @@ func New(streams genericiooptions.IOStreams, version string) *cobra.Command {
 		}}
 	root := Root(env, version)
 	config.AddFlags(root.PersistentFlags())
+	for flag, find := range map[string]candidates{"namespace": env.asking(env.namespaceNames), "context": contexts(config), "cluster": nil, "user": nil} {
+		if find == nil {
+			find = words()
+		}
+		_ = root.RegisterFlagCompletionFunc(flag, completion(find)) // it has none yet
+	}
 	return root
+}
+
+// contexts are those of the kubeconfig.
+func contexts(config *genericclioptions.ConfigFlags) candidates {
+	return func(context.Context, *cobra.Command, []string, string) (all []string) {
+		raw, err := config.ToRawKubeConfigLoader().RawConfig()
+		if err != nil {
+			return nil
+		}
+		for name := range raw.Contexts {
+			all = append(all, name)
+		}
+		return all
+	}
 }
 
 // Root builds the commands over an environment.
@@ -100,8 +120,9 @@ func Root(env *Env, version string) *cobra.Command {
 	root.SetErr(env.ErrOut)
 	root.PersistentFlags().StringVar(&env.SystemNamespace, "system-namespace", "cht-backup-system", "Namespace of the cht-backup controller, where the records of backups are kept")
 	root.AddCommand(backupCommand(env), restoreCommand(env), listCommand(env), describeCommand(env), deleteCommand(env),
-		scheduleCommand(env), drillCommand(env), statusCommand(env), holdCommand(env), releaseCommand(env), retentionCommand(env), doctorCommand(env), catalogCommand(env), versionCommand(env, version))
+		scheduleCommand(env), drillCommand(env), statusCommand(env), holdCommand(env), releaseCommand(env), retentionCommand(env), doctorCommand(env), catalogCommand(env), completionCommand(env), versionCommand(env, version))
 	root.PersistentFlags().BoolVar(&env.Plain, "no-color", false, "No colour, also on a terminal; so does a NO_COLOR in the environment")
+	env.addCompletion(root)
 	return root
 }
 
