@@ -110,6 +110,10 @@ func Root(env *Env, version string) *cobra.Command {
 	env.Version = version
 	root := &cobra.Command{
 		Use: "kubectl-cht", Short: "Backup and restore of CHT instances", Long: long + exit.Help,
+		Example: `  kubectl cht status -A                             # how well is each instance backed up
+  kubectl cht doctor -A                             # what would fail tonight
+  kubectl cht backup -n medic                       # back up now, and watch it
+  kubectl cht restore --from medic/NAME --to clone  # an isolated copy beside it`,
 		Annotations:  map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl cht"},
 		SilenceUsage: true, SilenceErrors: true, Args: cobra.NoArgs,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},

@@ -3,6 +3,7 @@ package readiness
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -232,7 +233,18 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// Every check is documented, and so are the steps.
+func TestEveryCheckIsDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../../../docs/doctor.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, check := range Checks {
+		if !strings.Contains(string(page), "\n| `"+check+"`") && !strings.Contains(string(page), ", `"+check+"` |") {
+			t.Errorf("docs/doctor.md does not explain %s", check)
+		}
+	}
+}
+
 func TestEveryTroubleHasANextStep(t *testing.T) {
 	for _, code := range []string{status.NeverBackedUp, status.NoSchedule, status.Suspended, status.InvalidSchedule, status.Unattended, status.RecoveryPointOld, status.BackupsFailed, status.FoundBroken,
 		status.DrillFailed, status.NeverProven, status.ProofOld, status.RunsMissed, status.ScheduleNotReady, status.CrashConsistent} {
