@@ -111,18 +111,9 @@ func checkHelm(words []string) error {
 	return checkValues(positional[1], values)
 }
 
-// awaitedChart tells of a chart that others write at this time.
-func awaitedChart(folder string) bool {
-	_, err := os.Stat(filepath.Join(root, folder, "Chart.yaml"))
-	return folder == "charts/cht" && err != nil
-}
-
 // known tells whether the chart has all the values, as what they are given as. The
 // chart's schema may say more; it is asked by rendering.
 func known(folder string, values map[string]any) error {
-	if awaitedChart(folder) {
-		return nil
-	}
 	if _, err := os.Stat(filepath.Join(root, folder, "Chart.yaml")); err != nil {
 		return fmt.Errorf("chart %s: %w", folder, err)
 	}
@@ -176,7 +167,7 @@ func valuesOf(b markdown.Block) (folder string, is bool) {
 }
 
 func checkValues(folder string, values map[string]any) error {
-	if err := known(folder, values); err != nil || awaitedChart(folder) {
+	if err := known(folder, values); err != nil {
 		return err
 	}
 	_, err := Render(filepath.Join(root, folder), values, Release{Name: path.Base(folder), Namespace: "medic"})
