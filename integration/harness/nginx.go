@@ -15,6 +15,9 @@ func (b builder) nginx(ctx context.Context) (Archive, error) {
 		return Archive{}, err
 	}
 	r.Texts = service.NginxFiles()
+	r.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+	// Where Debian's begins to log before it has read any configuration.
+	r.Links = map[string]string{"/var/log/nginx/error.log": "/dev/stderr"}
 	r.Dirs = append(r.Dirs, "/etc/nginx/conf.d", "/etc/nginx/private", "/var/cache/nginx", "/var/log/nginx")
 	return b.write(ctx, "cht-nginx:test", r)
 }

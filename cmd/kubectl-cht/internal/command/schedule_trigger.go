@@ -13,6 +13,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/show"
 	"github.com/medic/cht-backup/schedule"
 )
 
@@ -27,6 +28,8 @@ While another backup of the instance runs, it waits. A suspended schedule takes 
 all the same.
 
 ` + exit.Help,
+		Example: `  kubectl cht schedule trigger nightly -n medic
+  kubectl cht schedule trigger nightly -n medic --no-wait`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return env.trigger(cmd.Context(), args[0], w, cmd.Flags().Changed("timeout"))
