@@ -281,6 +281,11 @@ nginx: {env: [{name: A, value: b}], service: {annotations: {a: b}, type: NodePor
 	if c.Args[0] != "api" || c.Command[0] != "run" || api.Annotations["a"] != "b" || api.Labels["l"] != "m" || api.Spec.Affinity == nil || len(api.Spec.TopologySpreadConstraints) != 1 || !hasEnv(c, "BUILDS_URL", "https://builds.example.org") {
 		t.Errorf("the API's pod is %+v", api)
 	}
+	// None at all is Kubernetes' default of 30 s; the 0 of the CHT's own charts lets two
+	// CouchDBs have one volume.
+	if g := api.Spec.TerminationGracePeriodSeconds; g == nil || *g != 10 {
+		t.Errorf("the API has %v s to end", g)
+	}
 	if s := named(t, r, &corev1.Service{}, "api"); s.Spec.Type != corev1.ServiceTypeNodePort {
 		t.Errorf("the API's Service is %s", s.Spec.Type)
 	}
