@@ -63,7 +63,7 @@ func dataOf(t *testing.T, r *Rendered, name string) map[string]string {
 
 func renderLive(t *testing.T, text string, upgrade bool, objects ...*unstructured.Unstructured) (*Rendered, error) {
 	t.Helper()
-	return Render(chtFolder, chtValues(t, text), Release{Name: "cht", Namespace: "clinic", Upgrade: upgrade, APIs: []string{scheduleAPI}, Live: objects})
+	return Render(chtFolder, chtAlone(t, text), Release{Name: "cht", Namespace: "clinic", Upgrade: upgrade, APIs: []string{scheduleAPI}, Live: objects})
 }
 
 func TestCredentialsAreMadeOnceAndKept(t *testing.T) {
@@ -281,7 +281,7 @@ func TestUpgradeWithoutCRDs(t *testing.T) {
 	}{
 		{"", true, nil, true}, {"", true, []string{scheduleAPI}, false}, {"", false, nil, false}, {"backup: {enabled: false}", true, nil, false},
 	} {
-		_, err := Render(chtFolder, chtValues(t, c.values), Release{Name: "cht", Namespace: "clinic", Upgrade: c.upgrade, APIs: c.apis})
+		_, err := Render(chtFolder, chtAlone(t, c.values), Release{Name: "cht", Namespace: "clinic", Upgrade: c.upgrade, APIs: c.apis})
 		if (err != nil) != c.refused {
 			t.Errorf("%+v: %v", c, err)
 		}

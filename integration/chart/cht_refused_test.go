@@ -89,7 +89,7 @@ func TestCHTRefusesBadValues(t *testing.T) {
 		{"policies by address", `networkPolicy: {users: ["10.0.0.0/8"]}`, "/networkPolicy/users/0"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := Render(chtFolder, chtValues(t, c.values), Release{Name: "cht", Namespace: "clinic"})
+			_, err := Render(chtFolder, chtAlone(t, c.values), Release{Name: "cht", Namespace: "clinic"})
 			if err == nil {
 				t.Fatal("was taken")
 			}
@@ -116,7 +116,7 @@ func TestCHTTakesOddValues(t *testing.T) {
 		`{ingress: {type: none}, api: {enabled: false}, sentinel: {enabled: false}, haproxy: {enabled: false}, healthcheck: {enabled: false}, upgradeService: {enabled: false}}`,
 		`cht-backup: {enabled: false}`, `global: {x: y}`,
 	} {
-		if _, err := Render(chtFolder, chtValues(t, values), Release{Name: "cht", Namespace: "clinic"}); err != nil {
+		if _, err := Render(chtFolder, chtAlone(t, values), Release{Name: "cht", Namespace: "clinic"}); err != nil {
 			t.Errorf("%s: %v", values, err)
 		}
 	}
@@ -129,7 +129,7 @@ func TestNoEnvironmentTwice(t *testing.T) {
 		"cht-api": "api", "cht-sentinel": "sentinel", "upgrade-service": "upgradeService"} {
 		for _, v := range named(t, r, &appsv1.Deployment{}, name).Spec.Template.Spec.Containers[0].Env {
 			values := component + ": {env: [{name: " + v.Name + ", value: x}]}"
-			if _, err := Render(chtFolder, chtValues(t, values), Release{Name: "cht", Namespace: "clinic"}); err == nil || !strings.Contains(err.Error(), v.Name+" is given by the chart") {
+			if _, err := Render(chtFolder, chtAlone(t, values), Release{Name: "cht", Namespace: "clinic"}); err == nil || !strings.Contains(err.Error(), v.Name+" is given by the chart") {
 				t.Errorf("%s: %v", values, err)
 			}
 		}
