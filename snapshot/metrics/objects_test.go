@@ -162,15 +162,15 @@ func TestUnreadable(t *testing.T) {
 // What another controller works on is his to tell of, and of what nobody can tell whose
 // it is nothing is told.
 func TestOthers(t *testing.T) {
-	c := there(t, nil, backup("mine", "a", 0), backup("his", "a", 0), backup("unknown", "a", 0), backup("his", "b", 0, func(b *api.Backup) { b.Status.Phase = api.PhaseCutting }))
+	c := there(t, nil, backup("mine", "a", 0), backup("his", "a", 0), backup("nobodys", "a", 0), backup("his", "b", 0, func(b *api.Backup) { b.Status.Phase = api.PhaseCutting }))
 	ReadFrom(c, nil, func(_ context.Context, namespace string) (bool, error) {
-		if namespace == "unknown" {
+		if namespace == "nobodys" {
 			return true, errors.New("nobody knows")
 		}
 		return namespace == "mine", nil
 	})
 	expect(t, "his")
-	expect(t, "unknown")
+	expect(t, "nobodys")
 	if got := read(t, "mine"); len(got) == 0 {
 		t.Error("nothing is told of what is this controller's")
 	}
