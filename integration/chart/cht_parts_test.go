@@ -263,14 +263,14 @@ func TestPodsAreTight(t *testing.T) {
 func TestOwnSettingsOfAComponent(t *testing.T) {
 	r := renderCHT(t, `
 api: {args: [api], command: [run], buildsUrl: "https://builds.example.org", env: [{name: A, value: b}], podAnnotations: {a: b}, podLabels: {l: m}, affinity: {nodeAffinity: {}}, topologySpreadConstraints: [{maxSkew: 1, topologyKey: z, whenUnsatisfiable: ScheduleAnyway}], service: {type: NodePort}}
-sentinel: {env: [{name: SMS, value: x}]}
+sentinel: {env: [{name: A, value: b}]}
 haproxy: {env: [{name: A, value: b}]}
 healthcheck: {env: [{name: A, value: b}]}
 nouveau: {env: [{name: A, value: b}], args: [nouveau]}
 couchdb: {env: [{name: A, value: b}], erlFlags: "+SDio 32", probes: {enabled: false}}
 upgradeService: {env: [{name: A, value: b}]}
 nginx: {env: [{name: A, value: b}], service: {annotations: {a: b}, type: NodePort, httpNodePort: 30080, httpsNodePort: 30443}}`)
-	for _, name := range []string{"cht-api", "cht-haproxy", "cht-haproxy-healthcheck", "cht-couchdb", "upgrade-service"} {
+	for _, name := range []string{"cht-api", "cht-haproxy", "cht-haproxy-healthcheck", "cht-couchdb", "upgrade-service", "cht-sentinel"} {
 		d := named(t, r, &appsv1.Deployment{}, name)
 		if last := d.Spec.Template.Spec.Containers[0].Env; last[len(last)-1].Name != "A" {
 			t.Errorf("%s has environment %v", name, last)
