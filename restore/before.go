@@ -29,13 +29,6 @@ const (
 	maxBefore = 64 << 20
 )
 
-// productLabel marks the controller's own workload, which may run in the same
-// namespace and must not be stopped.
-const (
-	productLabel = "app.kubernetes.io/name"
-	productName  = "cht-backup"
-)
-
 func beforeName(restore *api.Restore) string {
 	return fmt.Sprintf("cht-restore-%.8s-before", restore.UID)
 }
@@ -77,7 +70,7 @@ func (r *Reconciler) present(ctx context.Context, restore *api.Restore) ([]*unst
 	}
 	var kept []*unstructured.Unstructured
 	for _, o := range all {
-		if isWorkload(o) && o.GetLabels()[productLabel] != productName || isCredentials(o) {
+		if isWorkload(o) || isCredentials(o) {
 			kept = append(kept, o)
 		}
 	}

@@ -82,7 +82,8 @@ func (r *Reconciler) stopTiers(ctx context.Context, restore *api.Restore, worklo
 	return nil
 }
 
-// workloads reads all workloads of a namespace but the product's own.
+// workloads reads all workloads of a namespace but the product's own, which are
+// not the instance's.
 func (r *Reconciler) workloads(ctx context.Context, namespace string) ([]*unstructured.Unstructured, error) {
 	all, err := cht.Objects(ctx, r.Client, namespace)
 	if err != nil {
@@ -90,7 +91,7 @@ func (r *Reconciler) workloads(ctx context.Context, namespace string) ([]*unstru
 	}
 	var workloads []*unstructured.Unstructured
 	for _, o := range all {
-		if isWorkload(o) && o.GetLabels()[productLabel] != productName {
+		if isWorkload(o) {
 			workloads = append(workloads, o)
 		}
 	}

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
+	"helm.sh/helm/v3/pkg/release"
 	"helm.sh/helm/v3/pkg/releaseutil"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -25,6 +27,8 @@ type Release struct {
 	// APIs are group/version or group/version/kind that the cluster serves besides
 	// those that Helm knows.
 	APIs []string
+	// Live are the objects that the cluster has, for the templates that look there.
+	Live []*unstructured.Unstructured
 }
 
 // Rendered is what came of a chart.
@@ -84,7 +88,7 @@ func RenderChart(c *chart.Chart, values map[string]any, r Release) (*Rendered, e
 	if err != nil {
 		return nil, fmt.Errorf("values of chart %s: %w", c.Name(), err)
 	}
-	files, err := engine.Render(c, all)
+	files, err := engine.RenderWithClientProvider(c, all, cluster(r.Live))
 	if err != nil {
 		return nil, fmt.Errorf("render chart %s: %w", c.Name(), err)
 	}
@@ -110,6 +114,7 @@ func RenderChart(c *chart.Chart, values map[string]any, r Release) (*Rendered, e
 			return nil, err
 		}
 	}
+	slices.SortStableFunc(hooks, func(a, b *release.Hook) int { return a.Weight - b.Weight })
 	for _, h := range hooks {
 		if out.Hooks, err = decode(out.Hooks, h.Path, h.Manifest); err != nil {
 			return nil, err

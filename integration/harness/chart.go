@@ -2,8 +2,6 @@ package harness
 
 import (
 	"maps"
-	"path/filepath"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,17 +20,9 @@ func ControllerWith(values map[string]any) func(*Cluster) ([]client.Object, erro
 }
 
 func controllerObjects(c *Cluster, more map[string]any) ([]client.Object, error) {
-	repository, tag := c.Images.Controller, ""
-	if colon := strings.LastIndexByte(repository, ':'); colon > strings.LastIndexByte(repository, '/') {
-		repository, tag = repository[:colon], repository[colon+1:]
-	}
-	given := map[string]any{
-		"image": map[string]any{"repository": repository, "tag": tag},
-		// The image's name is the same for every build of it: this is what rolls it out.
-		"podAnnotations": map[string]any{"harness/image": c.controllerSum},
-	}
+	given := c.ControllerValues()
 	maps.Copy(given, more)
-	rendered, err := chart.Render(filepath.Join(c.root, "charts/cht-backup"), given, chart.Release{Name: ControllerName, Namespace: ControllerNamespace})
+	rendered, err := chart.Render(c.ChartFolder("cht-backup"), given, chart.Release{Name: ControllerName, Namespace: ControllerNamespace})
 	if err != nil {
 		return nil, err
 	}

@@ -89,10 +89,14 @@ func Start(ctx context.Context, log io.Writer, controller bool) (*Cluster, error
 }
 
 func foreignImages(prefix, couchdb string) Images {
-	if couchdb == "" {
-		couchdb = prefix + "couchdb-standin:test"
+	var images Images
+	for _, kind := range allImages {
+		*images.field(kind) = prefix + kind + ":test"
 	}
-	return Images{Controller: prefix + "cht-backup:test", CouchDB: couchdb, Tools: prefix + "cht-tools:test", HAProxy: prefix + "cht-haproxy:test"}
+	if couchdb != "" {
+		images.CouchDB = couchdb
+	}
+	return images
 }
 
 // up starts the testbed, or finds it running.

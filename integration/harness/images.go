@@ -17,6 +17,9 @@ type Images struct {
 	CouchDB    string
 	Tools      string
 	HAProxy    string
+	// What a chart installs, which gives a part an image and no arguments: the tools,
+	// each as one part, and nginx.
+	API, Sentinel, Healthcheck, UpgradeService, Nouveau, Nginx string
 }
 
 // Archive is a built image.
@@ -31,10 +34,23 @@ const (
 	imageCouchDB    = "couchdb-standin"
 	imageTools      = "cht-tools"
 	imageHAProxy    = "cht-haproxy"
+	imageNginx      = "cht-nginx"
 )
 
+// standIns are images of the tools that are one part each, by the subcommand. Their
+// layers are the tools'.
+var standIns = map[string]string{"cht-api": "api", "cht-sentinel": "sentinel", "cht-haproxy-healthcheck": "healthcheck",
+	"cht-upgrade-service": "upgrade-service", "cht-couchdb-nouveau": "nouveau"}
+
 // allImages in the order in which they are built: quick ones first.
-var allImages = []string{imageTools, imageHAProxy, imageCouchDB, imageController}
+var allImages = slices.Concat([]string{imageTools}, sorted(standIns), []string{imageHAProxy, imageNginx, imageCouchDB, imageController})
+
+// field is where the name of an image of a kind stands.
+func (i *Images) field(kind string) *string {
+	return map[string]*string{imageController: &i.Controller, imageCouchDB: &i.CouchDB, imageTools: &i.Tools, imageHAProxy: &i.HAProxy, imageNginx: &i.Nginx,
+		"cht-api": &i.API, "cht-sentinel": &i.Sentinel, "cht-haproxy-healthcheck": &i.Healthcheck, "cht-upgrade-service": &i.UpgradeService,
+		"cht-couchdb-nouveau": &i.Nouveau}[kind]
+}
 
 // BuildImages builds all images that are out of date. COUCHDB_IMAGE replaces the
 // stand-in: with an archive where such a file is, else with an image's name, for
@@ -52,7 +68,7 @@ func buildImages(ctx context.Context, wanted []string) (map[string]Archive, erro
 	if err != nil {
 		return nil, err
 	}
-	b := builder{root: root, cache: cache, testbed: filepath.Join(cache, "testbed")}
+	b := builder{root: root, cache: cache, testbed: filepath.Join(cache, "testbed"), compiled: map[string]bool{}}
 	built := map[string]Archive{}
 	err = locked(cache, func() error {
 		if err := build(ctx, filepath.Join(root, "integration/testbed"), "./cmd/testbed", b.testbed); err != nil {
@@ -71,9 +87,15 @@ func buildImages(ctx context.Context, wanted []string) (map[string]Archive, erro
 }
 
 // builder builds images into a cache.
-type builder struct{ root, cache, testbed string }
+type builder struct {
+	root, cache, testbed string
+	compiled             map[string]bool // in this run
+}
 
 func (b builder) image(ctx context.Context, image string) (Archive, error) {
+	if subcommand := standIns[image]; subcommand != "" {
+		return b.toolsImage(ctx, image, subcommand)
+	}
 	switch image {
 	case imageController:
 		binary := filepath.Join(b.cache, "cht-backup")
@@ -83,13 +105,11 @@ func (b builder) image(ctx context.Context, image string) (Archive, error) {
 		return b.write(ctx, "cht-backup:test", recipe{Files: map[string]string{"/cht-backup": binary}, Dirs: []string{"/tmp:1777"},
 			Entrypoint: []string{"/cht-backup"}, User: "65532:65532"})
 	case imageTools:
-		binary, err := b.tools(ctx)
-		if err != nil {
-			return Archive{}, err
-		}
-		return b.write(ctx, "cht-tools:test", recipe{Files: map[string]string{"/cht-tools": binary}, Dirs: []string{"/tmp:1777"}, Entrypoint: []string{"/cht-tools"}})
+		return b.toolsImage(ctx, image)
 	case imageHAProxy:
 		return b.haproxy(ctx)
+	case imageNginx:
+		return b.nginx(ctx)
 	case imageCouchDB:
 		return b.couchDB(ctx)
 	}
@@ -98,7 +118,20 @@ func (b builder) image(ctx context.Context, image string) (Archive, error) {
 
 func (b builder) tools(ctx context.Context) (string, error) {
 	binary := filepath.Join(b.cache, "cht-tools")
+	if b.compiled[binary] {
+		return binary, nil
+	}
+	b.compiled[binary] = true
 	return binary, build(ctx, b.root, "./integration/cht/cmd/cht-tools", binary)
+}
+
+func (b builder) toolsImage(ctx context.Context, name string, subcommand ...string) (Archive, error) {
+	binary, err := b.tools(ctx)
+	if err != nil {
+		return Archive{}, err
+	}
+	return b.write(ctx, name+":test", recipe{Files: map[string]string{"/cht-tools": binary}, Dirs: []string{"/tmp:1777"},
+		Entrypoint: append([]string{"/cht-tools"}, subcommand...)})
 }
 
 func (b builder) couchDB(ctx context.Context) (Archive, error) {

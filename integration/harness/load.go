@@ -48,7 +48,7 @@ func (c *Cluster) load(ctx context.Context, built map[string]Archive) error {
 				c.controllerSum = sum
 			}
 		}
-		c.Images.set(kind, a.Name)
+		*c.Images.field(kind) = a.Name
 	}
 	if !changed {
 		return nil
@@ -76,17 +76,4 @@ func (c *Cluster) loadArchive(ctx context.Context, a Archive) (string, error) {
 	}
 	c.logf("loaded image %s", names[0])
 	return names[0], nil
-}
-
-func (i *Images) set(kind, name string) {
-	switch kind {
-	case imageController:
-		i.Controller = name
-	case imageCouchDB:
-		i.CouchDB = name
-	case imageTools:
-		i.Tools = name
-	case imageHAProxy:
-		i.HAProxy = name
-	}
 }

@@ -72,21 +72,28 @@ func (c *Cluster) TempNamespace(t testing.TB, prefix string) string {
 	if err := c.CreateNamespace(t.Context(), name); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.removeAfter(t, name) })
+	c.RemoveAfter(t, name)
 	return name
 }
 
-func (c *Cluster) removeAfter(t testing.TB, name string) {
-	if t.Failed() && os.Getenv("E2E_KEEP") != "" {
-		t.Logf("kept namespace %s", name)
-		return
-	}
-	ctx, cancel := context.WithTimeoutCause(context.Background(), goneWithin, errors.New("it did not go in "+goneWithin.String()))
-	defer cancel()
-	if err := c.DeleteNamespace(ctx, name); err != nil {
-		t.Error(err)
-	}
+// RemoveAfter lets a namespace go with the test, whoever makes it.
+func (c *Cluster) RemoveAfter(t testing.TB, name string) {
+	t.Helper()
+	t.Cleanup(func() {
+		if Kept(t) {
+			t.Logf("kept namespace %s", name)
+			return
+		}
+		ctx, cancel := context.WithTimeoutCause(context.Background(), goneWithin, errors.New("it did not go in "+goneWithin.String()))
+		defer cancel()
+		if err := c.DeleteNamespace(ctx, name); err != nil {
+			t.Error(err)
+		}
+	})
 }
+
+// Kept tells that a test has failed and what it made is wanted for a look.
+func Kept(t testing.TB) bool { return t.Failed() && os.Getenv("E2E_KEEP") != "" }
 
 // Deploy puts a CHT into its namespace and waits until it works.
 func (c *Cluster) Deploy(ctx context.Context, o cht.Options) error {

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +23,11 @@ import (
 // none of its packets look like the CHT's own.
 func (c *Cluster) Transport() http.RoundTripper {
 	return &http.Transport{DialContext: c.dial, MaxIdleConnsPerHost: 4, IdleConnTimeout: 20 * time.Second}
+}
+
+// TLSTransport is Transport for https.
+func (c *Cluster) TLSTransport(config *tls.Config) http.RoundTripper {
+	return &http.Transport{DialContext: c.dial, TLSClientConfig: config, IdleConnTimeout: 20 * time.Second}
 }
 
 func (c *Cluster) dial(ctx context.Context, _, address string) (net.Conn, error) {

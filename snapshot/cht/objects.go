@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
 )
 
 // ObjectKinds are the kinds an instance is made of, in the order in which a
@@ -47,10 +49,19 @@ func Objects(ctx context.Context, c client.Reader, namespace string) ([]*unstruc
 	return objects, nil
 }
 
+// productLabel and productName mark what the product's own chart installs.
+const (
+	productLabel = "app.kubernetes.io/name"
+	productName  = "cht-backup"
+)
+
 // belongs tells whether an object is the instance's own and not made by the
-// cluster, by another object, or by Helm for its own bookkeeping.
+// cluster, by another object, by Helm for its own bookkeeping, or of the product
+// itself, which may run in the instance's namespace: a clone must not have a
+// controller of its own, and a record none of the records before it.
 func belongs(o *unstructured.Unstructured) bool {
-	if len(o.GetOwnerReferences()) > 0 {
+	_, ofBackup := o.GetLabels()[api.BackupUIDLabel]
+	if len(o.GetOwnerReferences()) > 0 || ofBackup || o.GetLabels()[productLabel] == productName {
 		return false
 	}
 	switch o.GetKind() {

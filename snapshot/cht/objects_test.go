@@ -15,6 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/yaml"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
 )
 
 func TestClean(t *testing.T) {
@@ -88,6 +90,12 @@ func TestObjects(t *testing.T) {
 	owned.OwnerReferences = []metav1.OwnerReference{{Kind: "Certificate", Name: "c", UID: "u"}}
 	elsewhere := meta("elsewhere")
 	elsewhere.Namespace = "other"
+	ours := func(name string, labels map[string]string) metav1.ObjectMeta {
+		m := meta(name)
+		m.Labels = labels
+		return m
+	}
+	product := map[string]string{"app.kubernetes.io/name": "cht-backup", "app.kubernetes.io/instance": "medic"}
 	mine := []client.Object{
 		&corev1.Secret{ObjectMeta: meta(CredentialsSecret), Type: corev1.SecretTypeOpaque},
 		&corev1.ConfigMap{ObjectMeta: meta("couchdb-servers-configmap")},
@@ -107,6 +115,11 @@ func TestObjects(t *testing.T) {
 		&corev1.Pod{ObjectMeta: meta("cht-api-x")},
 		&corev1.PersistentVolumeClaim{ObjectMeta: meta("couchdb-claim0")},
 		&corev1.Service{ObjectMeta: elsewhere},
+		// A controller in the instance's own namespace, and the records that it keeps.
+		&appsv1.Deployment{ObjectMeta: ours("medic-cht-backup", product)},
+		&corev1.ServiceAccount{ObjectMeta: ours("medic-cht-backup", product)},
+		&rbacv1.RoleBinding{ObjectMeta: ours("medic-cht-backup", product)},
+		&corev1.Secret{ObjectMeta: ours("cht-backup-record-1", map[string]string{api.BackupUIDLabel: "u"})},
 	}
 	c := fake.NewClientBuilder().WithObjects(append(slices.Clone(others), mine...)...).Build()
 	objects, err := Objects(t.Context(), c, ns)

@@ -91,8 +91,8 @@ func there(t *testing.T, wants func(*api.Backup) bool, objects ...client.Object)
 		t.Fatal(err)
 	}
 	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build()
-	ReadFrom(c, wants)
-	t.Cleanup(func() { ReadFrom(nil, nil) })
+	ReadFrom(c, func(namespace string) bool { return namespace != "of-another" }, wants)
+	t.Cleanup(func() { ReadFrom(nil, nil, nil) })
 	return c
 }
 

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,21 +54,23 @@ const within = 5 * time.Second
 // scrape: nothing is to be remembered, nor to be forgotten.
 type objects struct {
 	sync.Mutex
-	reader client.Reader
-	wants  func(*api.Backup) bool
+	reader   client.Reader
+	concerns func(namespace string) bool
+	wants    func(*api.Backup) bool
 }
 
 var all = &objects{}
 
 func init() { metrics.Registry.MustRegister(all) }
 
-// ReadFrom says where the objects are read from: the controller's cache. wants tells
+// ReadFrom says where the objects are read from: the controller's cache. concerns tells
+// whether a namespace is this controller's to tell of, and not another's. wants tells
 // whether the record of a completed backup is not in the catalog, nil where there is no
 // catalog. Until then, nothing is told of objects.
-func ReadFrom(reader client.Reader, wants func(*api.Backup) bool) {
+func ReadFrom(reader client.Reader, concerns func(namespace string) bool, wants func(*api.Backup) bool) {
 	all.Lock()
 	defer all.Unlock()
-	all.reader, all.wants = reader, wants
+	all.reader, all.concerns, all.wants = reader, concerns, wants
 }
 
 // Describe names all families.
@@ -81,7 +84,7 @@ func (o *objects) Describe(to chan<- *prometheus.Desc) {
 // known: what was known before would look like a good state.
 func (o *objects) Collect(to chan<- prometheus.Metric) {
 	o.Lock()
-	reader, wants := o.reader, o.wants
+	reader, concerns, wants := o.reader, o.concerns, o.wants
 	o.Unlock()
 	if reader == nil {
 		return
@@ -96,6 +99,9 @@ func (o *objects) Collect(to chan<- prometheus.Metric) {
 			return
 		}
 	}
+	backups.Items = slices.DeleteFunc(backups.Items, func(b api.Backup) bool { return !concerns(b.Namespace) })
+	restores.Items = slices.DeleteFunc(restores.Items, func(r api.Restore) bool { return !concerns(r.Namespace) })
+	schedules.Items = slices.DeleteFunc(schedules.Items, func(s api.BackupSchedule) bool { return !concerns(s.Namespace) })
 	t := teller{to}
 	for i := range schedules.Items {
 		t.schedule(&schedules.Items[i])

@@ -135,13 +135,14 @@ func TestAfterCare(t *testing.T) {
 func TestUnderWay(t *testing.T) {
 	in := func(p api.Phase) func(*api.Backup) { return func(b *api.Backup) { b.Status.Phase = p } }
 	scratch := func(r *api.Restore) { r.Annotations = map[string]string{api.ScratchForAnnotation: "u/d"} }
-	there(t, nil, backup("u", "a", 0, in("")), backup("v", "a", 0, in(api.PhasePending)), backup("w", "a", 0, in(api.PhaseCutting)), backup("x", "a", 0, in(api.PhaseFinishing)), backup("y", "a", 0, in(api.PhaseCleaningUp)),
+	there(t, nil, backup("of-another", "a", 0, in("")), backup("u", "a", 0, in("")), backup("v", "a", 0, in(api.PhasePending)), backup("w", "a", 0, in(api.PhaseCutting)), backup("x", "a", 0, in(api.PhaseFinishing)), backup("y", "a", 0, in(api.PhaseCleaningUp)),
 		drill("u", "d", api.PhaseScratch, "", 0), drill("u-scratch", "scratch", api.PhaseVerifying, "", 0, scratch), drill("v", "planned", api.PhasePlanned, "", 0), drill("v", "old", api.PhaseExpired, "", 0))
 	got := read(t, "")
 	if got["backups_waiting{}"] != 2 || got["backups_running{}"] != 3 || got["restores_running{}"] != 1 {
 		t.Errorf("under way are %v", got)
 	}
 	expect(t, "u-scratch")
+	expect(t, "of-another")
 }
 
 // Where nothing can be read, nothing is told, and the rest is served.
@@ -152,7 +153,7 @@ func TestUnreadable(t *testing.T) {
 			return errors.New("the cache is not filled")
 		}})
 	Stalled(time.Second)
-	ReadFrom(broken, nil)
+	ReadFrom(broken, nil, nil)
 	expect(t, "r")
 	if len(gather(t)) == 0 {
 		t.Error("nothing at all is served")

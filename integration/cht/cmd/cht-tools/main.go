@@ -23,6 +23,7 @@ type command struct {
 var commands = map[string]command{
 	"healthcheck":     {"HAProxy's agent-check on port 5555", runHealthcheck},
 	"haproxy":         {"write HAProxy's configuration from the environment, and become HAProxy", runHAProxy},
+	"nginx":           {"make nginx's configuration and certificate from the environment, and become nginx", runNginx},
 	"api":             {"the CHT's API on port 5988: passes on to CouchDB", runAPI},
 	"sentinel":        {"follow medic and post each sms document to SMS_GATEWAY_URL", runSentinel},
 	"sms-gateway":     {"count what is posted, on port 8080", runGateway},

@@ -57,6 +57,26 @@ func runHAProxy(ctx context.Context, flags *flag.FlagSet, args []string) error {
 	return syscall.Exec(*binary, []string{"haproxy", "-db", "-f", *file}, os.Environ())
 }
 
+// runNginx prepares what the CHT's nginx image prepares at its start, and becomes nginx.
+func runNginx(_ context.Context, flags *flag.FlagSet, args []string) error {
+	binary := flags.String("binary", "/usr/sbin/nginx", "`PATH` of nginx")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	cert, key := "/etc/nginx/private/cert.pem", "/etc/nginx/private/key.pem"
+	for name, file := range map[string]*string{"SSL_CERT_FILE_PATH": &cert, "SSL_KEY_FILE_PATH": &key} {
+		if given := os.Getenv(name); given != "" {
+			*file = given
+		}
+	}
+	if err := errors.Join(service.NginxTemplates("/etc/nginx/templates", "/etc/nginx/conf.d", os.LookupEnv),
+		service.NginxCertificate(os.Getenv("CERTIFICATE_MODE"), os.Getenv("COMMON_NAME"), cert, key)); err != nil {
+		return err
+	}
+	// -e, or it begins with a file in Debian's place.
+	return syscall.Exec(*binary, []string{"nginx", "-e", "stderr", "-g", "daemon off;"}, os.Environ())
+}
+
 func runAPI(ctx context.Context, _ *flag.FlagSet, _ []string) error {
 	env, err := environment("COUCH_URL", "API_PORT")
 	if err != nil {

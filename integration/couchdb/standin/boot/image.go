@@ -25,6 +25,7 @@ func ImageSpec() Image {
 		Links: map[string]string{
 			"/usr/bin/tini":               "/opt/couchdb/bin/couchdb",
 			"/docker-entrypoint.sh":       "/opt/couchdb/bin/couchdb",
+			"/usr/bin/" + curl:            "/opt/couchdb/bin/couchdb",
 			"/opt/couchdb/erts/bin/" + vm: "/opt/couchdb/bin/couchdb",
 		},
 		Busybox: "/bin/busybox",
@@ -40,7 +41,7 @@ func ImageSpec() Image {
 		Ports:      []int{5984, 4369, 9100},
 	}
 	for _, name := range []string{"sh", "sleep", "kill", "cat", "ls", "grep", "awk", "sed", "find", "ps", "head", "tail", "wc", "stat", "df", "mount", "sync",
-		"date", "echo", "env", "id", "tr", "cut", "sort", "uniq", "xargs", "pgrep", "pidof", "touch", "mkdir", "rm", "cp", "mv", "test", "true", "false", "timeout", "usleep", "wget", "nc", "netstat", "printf", "dd", "md5sum", "sha256sum"} {
+		"date", "echo", "env", "id", "tr", "cut", "sort", "uniq", "xargs", "pgrep", "pidof", "touch", "mkdir", "rm", "cp", "mv", "test", "true", "false", "timeout", "usleep", "wget", "nc", "netstat", "printf", "dd", "base64", "md5sum", "sha256sum"} {
 		im.Applets = append(im.Applets, "/bin/"+name)
 	}
 	return im
