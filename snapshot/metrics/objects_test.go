@@ -135,14 +135,13 @@ func TestAfterCare(t *testing.T) {
 func TestUnderWay(t *testing.T) {
 	in := func(p api.Phase) func(*api.Backup) { return func(b *api.Backup) { b.Status.Phase = p } }
 	scratch := func(r *api.Restore) { r.Annotations = map[string]string{api.ScratchForAnnotation: "u/d"} }
-	there(t, nil, backup("of-another", "a", 0, in("")), backup("u", "a", 0, in("")), backup("v", "a", 0, in(api.PhasePending)), backup("w", "a", 0, in(api.PhaseCutting)), backup("x", "a", 0, in(api.PhaseFinishing)), backup("y", "a", 0, in(api.PhaseCleaningUp)),
+	there(t, nil, backup("u", "a", 0, in("")), backup("v", "a", 0, in(api.PhasePending)), backup("w", "a", 0, in(api.PhaseCutting)), backup("x", "a", 0, in(api.PhaseFinishing)), backup("y", "a", 0, in(api.PhaseCleaningUp)),
 		drill("u", "d", api.PhaseScratch, "", 0), drill("u-scratch", "scratch", api.PhaseVerifying, "", 0, scratch), drill("v", "planned", api.PhasePlanned, "", 0), drill("v", "old", api.PhaseExpired, "", 0))
 	got := read(t, "")
 	if got["backups_waiting{}"] != 2 || got["backups_running{}"] != 3 || got["restores_running{}"] != 1 {
 		t.Errorf("under way are %v", got)
 	}
 	expect(t, "u-scratch")
-	expect(t, "of-another")
 }
 
 // Where nothing can be read, nothing is told, and the rest is served.
@@ -157,5 +156,17 @@ func TestUnreadable(t *testing.T) {
 	expect(t, "r")
 	if len(gather(t)) == 0 {
 		t.Error("nothing at all is served")
+	}
+}
+
+// What another controller works on is his to tell of.
+func TestOthers(t *testing.T) {
+	there(t, nil, backup("mine", "a", 0), backup("of-another", "a", 0), backup("of-another", "b", 0, func(b *api.Backup) { b.Status.Phase = api.PhaseCutting }))
+	expect(t, "of-another")
+	if got := read(t, "mine"); len(got) == 0 {
+		t.Error("nothing is told of what is this controller's")
+	}
+	if got := read(t, "")["backups_running{}"]; got != 0 {
+		t.Errorf("%v backups of his are counted", got)
 	}
 }

@@ -16,6 +16,9 @@ labels:
 
 {{/* An endpoint of a PodMonitor or ServiceMonitor. Our label namespace is the CHT's. */}}
 {{- define "cht-backup.monitoring.endpoint" -}}
+{{- if not (include "cht-backup.port" (dict "config" .root.Values.config "key" "metrics-address" "default" ":8080")) -}}
+{{- fail "a PodMonitor or ServiceMonitor is enabled, and config.metrics-address is 0: there is nothing to scrape" -}}
+{{- end -}}
 port: metrics
 path: /metrics
 interval: {{ .of.interval }}
