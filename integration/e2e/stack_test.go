@@ -25,6 +25,9 @@ type stack struct {
 	release string
 }
 
+// helmWithin bounds one action of Helm, so that a pod that never gets ready is named soon.
+const helmWithin = 2 * time.Minute
+
 // controllerOf is where the chart puts the controller of a CHT.
 func controllerOf(namespace string) string { return namespace + "-backup" }
 
@@ -54,6 +57,8 @@ func (s *stack) values(more ...map[string]any) map[string]any {
 // install installs the chart in a folder and waits until CouchDB answers.
 func (s *stack) install(ctx context.Context, t *testing.T, folder string, values map[string]any) {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, helmWithin)
+	defer cancel()
 	if _, err := s.c.Helm(s.Namespace).Install(ctx, s.release, folder, values); err != nil {
 		t.Fatal(err)
 	}
@@ -62,6 +67,8 @@ func (s *stack) install(ctx context.Context, t *testing.T, folder string, values
 
 func (s *stack) upgrade(ctx context.Context, t *testing.T, values map[string]any) {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, helmWithin)
+	defer cancel()
 	if _, err := s.c.Helm(s.Namespace).Upgrade(ctx, s.release, s.c.ChartFolder("cht"), values); err != nil {
 		t.Fatal(err)
 	}
