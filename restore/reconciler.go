@@ -29,6 +29,7 @@ import (
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/metrics"
 	"github.com/medic/cht-backup/snapshot/reason"
+	"github.com/medic/cht-backup/snapshot/served"
 	"github.com/medic/cht-backup/snapshot/status"
 )
 
@@ -67,7 +68,11 @@ type Reconciler struct {
 	// ClusterTag is what the cloud's tags call the cluster (KubernetesCluster,
 	// kubernetes.io/cluster/NAME); "" puts none on the volumes made.
 	ClusterTag string
-	Now        func() time.Time
+	// Served are the namespaces that this controller works on; nil is all.
+	Served *served.Namespaces
+	// Narrow: it has rights in namespaces that it was told, and makes and deletes none.
+	Narrow bool
+	Now    func() time.Time
 
 	drills *places
 }
@@ -75,11 +80,13 @@ type Reconciler struct {
 // Setup registers the reconciler. At most parallel restores run at once.
 func (r *Reconciler) Setup(mgr ctrl.Manager, parallel int) error {
 	r.drills = newPlaces()
+	gate := r.Served.Gate(r)
 	return ctrl.NewControllerManagedBy(mgr).For(&api.Restore{}).
+		WatchesRawSource(gate.Woken()).
 		WatchesRawSource(ctrlsource.Channel(r.drills.wake, &handler.EnqueueRequestForObject{})).
 		Watches(&api.Restore{}, handler.EnqueueRequestsFromMapFunc(ofScratch)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: parallel, RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[ctrl.Request](10*time.Millisecond, longestPause)}).
-		Complete(r)
+		Complete(gate)
 }
 
 // Reconcile brings one Restore forward by one step. Every step can be repeated.

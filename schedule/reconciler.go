@@ -17,6 +17,7 @@ import (
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/schedule/retention"
 	"github.com/medic/cht-backup/snapshot/metrics"
+	"github.com/medic/cht-backup/snapshot/served"
 	"github.com/medic/cht-backup/snapshot/status"
 )
 
@@ -30,6 +31,8 @@ type Reconciler struct {
 	// of old news would be a second stall.
 	Client client.Client
 	Events events.EventRecorder
+	// Served are the namespaces that this controller works on; nil is all.
+	Served *served.Namespaces
 	// Now is the clock, for the tests.
 	Now func() time.Time
 }

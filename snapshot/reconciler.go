@@ -23,6 +23,7 @@ import (
 	"github.com/medic/cht-backup/snapshot/queue"
 	"github.com/medic/cht-backup/snapshot/quiesce"
 	"github.com/medic/cht-backup/snapshot/reason"
+	"github.com/medic/cht-backup/snapshot/served"
 	"github.com/medic/cht-backup/snapshot/status"
 )
 
@@ -48,6 +49,8 @@ type Reconciler struct {
 	// where there is none.
 	After   Aftercare
 	Catalog Catalog
+	// Served are the namespaces that this controller works on; nil is all.
+	Served *served.Namespaces
 
 	starting sync.Mutex // guards the making of line
 	line     *queue.Queue

@@ -50,10 +50,11 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 	} else if has {
 		b = b.Owns(&snapv1.VolumeSnapshot{}, builder.WithPredicates(storageSpoke()))
 	}
-	return b.WatchesRawSource(woken).
+	gate := r.Served.Gate(r)
+	return b.WatchesRawSource(woken).WatchesRawSource(gate.Woken()).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 2 * r.limits().Cluster,
 			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[ctrl.Request](10*time.Millisecond, longestPause)}).
-		Complete(r)
+		Complete(gate)
 }
 
 // HasSnapshots tells whether the cluster has the kind VolumeSnapshot.

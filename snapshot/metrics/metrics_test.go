@@ -158,6 +158,16 @@ func TestSweep(t *testing.T) {
 			t.Errorf("%s has %v, want %d series", ns, got, want)
 		}
 	}
+	// Those that another controller serves now are his to tell of.
+	err := Sweeper{Reader: c, Serves: func(_ context.Context, namespace string) (bool, error) {
+		if namespace == "unknown" {
+			return false, errors.New("nobody knows")
+		}
+		return false, nil
+	}}.Sweep(t.Context())
+	if got := len(read(t, "there")) + len(read(t, "unknown")); err == nil || got != 5 {
+		t.Errorf("%d series are left, %v", got, err)
+	}
 	// Made again, it begins anew: an older drill than those of before is the latest.
 	DrillSeen(drill("gone", api.PhaseFailed, api.ReasonDrillFailed, time.Second, 0))
 	expect(t, "gone", map[string]float64{"cht_backup_drill_failed{}": 1})

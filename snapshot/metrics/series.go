@@ -77,8 +77,13 @@ func namespaces() []string {
 // sweepEvery is how often namespaces that are gone are looked for.
 const sweepEvery = 10 * time.Minute
 
-// Sweeper forgets namespaces that are gone. It runs as long as the controller leads.
-type Sweeper struct{ Reader client.Reader }
+// Sweeper forgets namespaces that are gone, or another controller's now. It runs as long
+// as the controller leads.
+type Sweeper struct {
+	Reader client.Reader
+	// Serves tells whether this controller works on a namespace; nil is on all.
+	Serves func(ctx context.Context, namespace string) (bool, error)
+}
 
 // Start looks now and then, until ctx ends.
 func (s Sweeper) Start(ctx context.Context) error {
@@ -100,6 +105,15 @@ func (s Sweeper) Start(ctx context.Context) error {
 func (s Sweeper) Sweep(ctx context.Context) error {
 	var failed error
 	for _, name := range namespaces() {
+		if s.Serves != nil {
+			if mine, err := s.Serves(ctx, name); err != nil || !mine {
+				failed = errors.Join(failed, err)
+				if err == nil {
+					Forget(name)
+				}
+				continue
+			}
+		}
 		err := s.Reader.Get(ctx, client.ObjectKey{Name: name}, &corev1.Namespace{})
 		if apierrors.IsNotFound(err) {
 			Forget(name)
