@@ -76,11 +76,17 @@ check-generated: generate
 	git diff --exit-code -- api charts/cht-backup/crds charts/cht-backup/files docs/reference charts/cht-backup/README.md charts/cht/README.md
 	@test -z "$$(git ls-files --others --exclude-standard -- docs/reference $(VALUES_REFERENCES:%=charts/%/README.md))" || { echo "generated and not committed: docs/reference, charts/*/README.md"; exit 1; }
 
-lint: $(BIN)/golangci-lint
+lint: $(BIN)/golangci-lint lint-charts
 	@test -z "$$(gofmt -l api cmd snapshot restore schedule integration)" || { gofmt -l api cmd snapshot restore schedule integration; exit 1; }
 	$(BIN)/golangci-lint run ./...
 	cd integration/checks && $(BIN)/golangci-lint run --config $(CURDIR)/.golangci.yml ./...
 	cd integration/testbed && $(BIN)/golangci-lint run --config $(CURDIR)/.golangci.yml $(TESTBED_PACKAGES)
+
+## lint-charts: kube-score on the charts as rendered for every platform. What it finds
+## and is meant stands, with the reason, in integration/chart/score.
+.PHONY: lint-charts
+lint-charts: $(BIN)/kube-score
+	go run ./integration/chart/cmd/score-charts $(BIN)/kube-score
 
 $(BIN)/%: .ci/tools/%/go.mod .ci/tools/%/go.sum
 	cd .ci/tools/$* && go build -o $@ $$(sed -n "s/^tool //p" go.mod)

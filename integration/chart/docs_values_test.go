@@ -20,7 +20,7 @@ var helmFlags = map[string]bool{
 	"-n": true, "--namespace": true, "-f": true, "--values": true, "--set": true, "--set-string": true, "--set-file": true, "--set-json": true,
 	"--version": true, "--timeout": true, "--description": true,
 	"--create-namespace": false, "--reuse-values": false, "--reset-then-reuse-values": false, "--install": false, "--wait": false, "--dry-run": false,
-	"--atomic": false, "--skip-crds": false,
+	"--atomic": false, "--skip-crds": false, "--take-ownership": false,
 }
 
 // TestHelmCommandsInTheDocumentation holds each `helm install`, `upgrade` and `template`
