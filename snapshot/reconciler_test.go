@@ -424,9 +424,6 @@ func TestLineOfServed(t *testing.T) {
 	b.Parallel = queue.Limits{Cluster: 8, Driver: 1}
 	b.Served = served.New(b.objects, home, "cht-backup", []string{ns}, func() time.Time { return b.now })
 	b.Served.Round(t.Context())
-	if _, _, err := b.reconcile(); err != nil {
-		t.Fatal(err)
-	}
 	if got, _, err := b.reconcile(); err != nil || got.Status.Phase != api.PhaseFinishing {
 		t.Errorf("%s, %v: %+v", got.Status.Phase, err, got.Status.Conditions)
 	}

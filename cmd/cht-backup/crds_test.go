@@ -116,8 +116,7 @@ func TestApplyCRDs(t *testing.T) {
 // nothing may be written over it.
 func TestApplyCRDsRace(t *testing.T) {
 	raced := false
-	var c client.WithWatch
-	c = apiServer(t, interceptor.Funcs{Apply: func(ctx context.Context, inner client.WithWatch, o runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
+	c := apiServer(t, interceptor.Funcs{Apply: func(ctx context.Context, inner client.WithWatch, o runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
 		if !raced {
 			raced = true
 			var crd apiextensionsv1.CustomResourceDefinition

@@ -146,16 +146,53 @@ func TestNginxCertificateIsKept(t *testing.T) {
 	}
 }
 
-func TestClaimsKeepWhatCannotChange(t *testing.T) {
-	there := live(t, "{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: couchdb-claim0}, spec: {storageClassName: ebs-gp2, volumeName: pvc-1, resources: {requests: {storage: 50Gi}}}}")
-	r, err := renderLive(t, "{platform: k3s, couchdb: {storage: {size: 60Gi}}}", true, there)
+// TestClaimsNameTheirClassAsBefore: a claim refuses every change of its class, also that
+// to naming none, and a rollback is such a change backwards.
+func TestClaimsNameTheirClassAsBefore(t *testing.T) {
+	claim := func(annotation, class string) *unstructured.Unstructured {
+		o := live(t, "{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: couchdb-claim0}, spec: {storageClassName: '"+class+"', volumeName: pvc-1, resources: {requests: {storage: 50Gi}}}}")
+		if annotation != "" {
+			o.SetAnnotations(map[string]string{"meta.helm.sh/release-name": "cht", "communityhealthtoolkit.org/storage-class": annotation})
+		}
+		return o
+	}
+	for _, c := range []struct {
+		name, values string
+		there        *unstructured.Unstructured
+		names        any // nil where no class is named
+		remembers    string
+	}{
+		{"the first time, by the cluster's default", "", nil, nil, "<default>"},
+		{"the first time, by the platform", "platform: k3s", nil, "local-path", "local-path"},
+		{"the default is still not named", "", claim("<default>", "standard"), nil, "<default>"},
+		{"not even where the values name it by now", "couchdb: {storage: {className: standard}}", claim("<default>", "standard"), nil, "<default>"},
+		{"nor where the platform's is another", "platform: k3s", claim("<default>", "standard"), nil, "<default>"},
+		{"one that was named still is", "", claim("gp3", "gp3"), "gp3", "gp3"},
+		{"one of another chart is, and is remembered", "platform: eks\ningress: {type: none}", claim("", "ebs-gp2"), "ebs-gp2", "ebs-gp2"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var there []*unstructured.Unstructured
+			if c.there != nil {
+				there = append(there, c.there)
+			}
+			r, err := renderLive(t, c.values, true, there...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := r.Find("PersistentVolumeClaim", "couchdb-claim0")
+			spec := o.Object["spec"].(map[string]any)
+			if spec["storageClassName"] != c.names || o.GetAnnotations()["communityhealthtoolkit.org/storage-class"] != c.remembers || spec["volumeName"] != nil {
+				t.Errorf("the claim is %v, with %v", spec, o.GetAnnotations())
+			}
+		})
+	}
+	r, err := renderLive(t, "couchdb: {existingVolumes: [{hostPath: {path: /srv}, storageClassName: local-path}]}", true,
+		live(t, "{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: couchdb-claim0}, spec: {storageClassName: '', volumeName: couchdb-pv-clinic, resources: {requests: {storage: 1Gi}}}}"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec := r.Find("PersistentVolumeClaim", "couchdb-claim0").Object["spec"].(map[string]any)
-	size, _, _ := unstructured.NestedString(spec, "resources", "requests", "storage")
-	if spec["storageClassName"] != "ebs-gp2" || spec["volumeName"] != "pvc-1" || size != "60Gi" {
-		t.Errorf("the claim becomes %v", spec)
+	if spec := r.Find("PersistentVolumeClaim", "couchdb-claim0").Object["spec"].(map[string]any); spec["storageClassName"] != "" || spec["volumeName"] != "couchdb-pv-clinic" {
+		t.Errorf("a claim of the CHT's chart on a host path becomes %v", spec)
 	}
 }
 

@@ -209,7 +209,11 @@ func TestDisruptions(t *testing.T) {
 	if err != nil || b.Spec.MaxUnavailable.IntValue() != 1 || !selector.Matches(labelsOf("couchdb-3")) || selector.Matches(labelsOf("haproxy")) {
 		t.Errorf("budget %+v, %v", b.Spec, err)
 	}
-	for _, o := range renderCHT(t, "").Objects {
+	web := named(t, renderCHT(t, "{ingress: {type: nginx}, nginx: {replicas: 2}}"), &policyv1.PodDisruptionBudget{}, "cht-nginx")
+	if web.Spec.MaxUnavailable.IntValue() != 1 || web.Spec.Selector.MatchLabels["cht.service"] != "nginx" {
+		t.Errorf("nginx' budget %+v", web.Spec)
+	}
+	for _, o := range renderCHT(t, "ingress: {type: nginx}").Objects {
 		if o.GetKind() == "PodDisruptionBudget" {
 			t.Errorf("%s holds up the draining of a machine for ever", o.GetName())
 		}

@@ -3,6 +3,8 @@ package chart
 import (
 	"strings"
 	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
 )
 
 // TestCHTRefusesBadValues: each is refused, by the schema (which names the path and the
@@ -27,6 +29,8 @@ func TestCHTRefusesBadValues(t *testing.T) {
 		{"a toleration's operator", `couchdb: {tolerations: [{operator: Is}]}`, "'Equal', 'Exists'"},
 		{"environment that is a map", `api: {env: {A: b}}`, "/api/env"},
 		{"a number in the environment", `api: {env: [{name: A, value: 1}]}`, "/api/env/0/value"},
+		{"environment that the chart gives", `couchdb: {env: [{name: A}, {name: ERL_FLAGS, value: ""}]}`, "couchdb.env[1]: ERL_FLAGS is given by the chart"},
+		{"environment given twice", `nginx: {env: [{name: A}, {name: A}]}`, "nginx.env[1]: A is given"},
 		{"a registry with a scheme", `image: {registry: "https://registry.example.org"}`, "/image/registry"},
 		{"a tag with a blank", `image: {tag: "5 1"}`, "/image/tag"},
 		{"no registry", `image: {registry: ""}`, "image.registry: no registry is given"},
@@ -113,6 +117,20 @@ func TestCHTTakesOddValues(t *testing.T) {
 	} {
 		if _, err := Render(chtFolder, chtValues(t, values), Release{Name: "cht", Namespace: "clinic"}); err != nil {
 			t.Errorf("%s: %v", values, err)
+		}
+	}
+}
+
+// TestNoEnvironmentTwice: whatever the chart gives cannot be given once more.
+func TestNoEnvironmentTwice(t *testing.T) {
+	r := renderCHT(t, "{couchdb: {nodes: 3}, api: {buildsUrl: 'https://builds.example.org'}}")
+	for name, component := range map[string]string{"cht-couchdb-1": "couchdb", "cht-couchdb-2": "couchdb", "cht-haproxy": "haproxy", "cht-haproxy-healthcheck": "healthcheck",
+		"cht-api": "api", "cht-sentinel": "sentinel", "upgrade-service": "upgradeService"} {
+		for _, v := range named(t, r, &appsv1.Deployment{}, name).Spec.Template.Spec.Containers[0].Env {
+			values := component + ": {env: [{name: " + v.Name + ", value: x}]}"
+			if _, err := Render(chtFolder, chtValues(t, values), Release{Name: "cht", Namespace: "clinic"}); err == nil || !strings.Contains(err.Error(), v.Name+" is given by the chart") {
+				t.Errorf("%s: %v", values, err)
+			}
 		}
 	}
 }

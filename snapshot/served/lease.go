@@ -26,9 +26,9 @@ const (
 	// afterDeletion is for how long a Lease counts that somebody deleted: its holder, if
 	// he is alive, makes it again by then.
 	afterDeletion = renewEvery + 20*time.Second
-	// onTheWayOut is how long a namespace that is being deleted is left to whom it was
-	// before: its Lease is gone at once, and he alone knows what he had begun.
-	onTheWayOut = 30 * time.Minute
+	// onLeaving is for how long a Lease counts whose holder has said that he goes: one
+	// that is started anew is back by then.
+	onLeaving = 30 * time.Second
 )
 
 // sighting is what was seen of somebody's Lease, and when. Only the clock of this process
@@ -81,9 +81,9 @@ func (s sighting) left(now time.Time) time.Duration {
 }
 
 // ours is the Lease as this controller writes it.
-func ours(l *coordinationv1.Lease, namespace, me string, now time.Time) {
+func ours(l *coordinationv1.Lease, namespace, me string, now time.Time, lasts time.Duration) {
 	l.Namespace, l.Name = namespace, LeaseName
-	seconds, at := int32(Duration/time.Second), metav1.NewMicroTime(now)
+	seconds, at := int32(lasts/time.Second), metav1.NewMicroTime(now)
 	if holderOf(l) != me {
 		l.Spec.AcquireTime = &at
 		changes := int32(1)

@@ -3,6 +3,7 @@ package served
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -44,10 +45,39 @@ func (r Runner) Start(ctx context.Context) error {
 		n.tell(said, log.FromContext(ctx).WithName("served").Info)
 		select {
 		case <-ctx.Done():
+			// It may be for good: nobody shall wait for long then.
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), look)
+			defer cancel()
+			n.Leave(end)
 			return nil
 		case <-ticks.C:
 		}
 	}
+}
+
+// Leave ends the work, and says in the Leases that this controller goes, as far as there
+// is time.
+func (n *Namespaces) Leave(ctx context.Context) {
+	n.mu.Lock()
+	clear(n.held)
+	n.mu.Unlock()
+	n.review()
+	for _, namespace := range n.listed {
+		l := &coordinationv1.Lease{}
+		if ctx.Err() != nil || n.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: LeaseName}, l) != nil || holderOf(l) != n.me {
+			continue
+		}
+		ours(l, namespace, n.me, n.now(), onLeaving)
+		_ = n.client.Update(ctx, l) // it runs out by itself, later
+	}
+}
+
+// alive tells whether a controller still has the Lease of its own namespace. The caller
+// holds mu.
+func (n *Namespaces) alive(holder string) bool {
+	home, _, _ := strings.Cut(holder, "/")
+	s := n.seen[home]
+	return s.holder == holder && !s.gone && s.left(n.now()) > 0
 }
 
 // heed takes in the Leases that there are, and what becomes of them.
@@ -131,7 +161,7 @@ func (n *Namespaces) write(ctx context.Context, namespace string, now time.Time)
 	l := &coordinationv1.Lease{}
 	err := n.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: LeaseName}, l)
 	if apierrors.IsNotFound(err) {
-		ours(l, namespace, n.me, now)
+		ours(l, namespace, n.me, now, Duration)
 		if err := n.client.Create(ctx, l); err != nil {
 			return fmt.Errorf("create Lease %s/%s: %w", namespace, LeaseName, err)
 		}
@@ -149,7 +179,7 @@ func (n *Namespaces) write(ctx context.Context, namespace string, now time.Time)
 			return fmt.Errorf("%s serves it, by Lease %s/%s", h, namespace, LeaseName)
 		}
 	}
-	ours(l, namespace, n.me, now)
+	ours(l, namespace, n.me, now, Duration)
 	if err := n.client.Update(ctx, l); err != nil {
 		return fmt.Errorf("renew Lease %s/%s: %w", namespace, LeaseName, err)
 	}
@@ -179,9 +209,12 @@ func (n *Namespaces) settle(ctx context.Context) {
 		case !s.gone: // another has it meanwhile
 		case err != nil || s.left(n.now()) == 0:
 			delete(n.seen, namespace)
-		case there.DeletionTimestamp != nil:
-			s.lasts = onTheWayOut
+		case there.DeletionTimestamp != nil && n.alive(s.holder):
+			// There can be no Lease in it any more, and he alone knows what he had begun.
+			s.at = n.now()
 			n.seen[namespace] = s
+		case there.DeletionTimestamp != nil:
+			delete(n.seen, namespace)
 		}
 		n.mu.Unlock()
 	}

@@ -275,6 +275,31 @@ func TestTurnedAway(t *testing.T) {
 	}
 }
 
+// One that is told to end says so: another has the namespace soon. One that is started
+// anew goes on.
+func TestLeave(t *testing.T) {
+	w := newWorld(t, "medic", "medic-backup", "system")
+	one, all := w.controller("medic-backup", "medic"), w.controller("system")
+	w.pass(time.Minute)
+	one.dead = true
+	one.Leave(t.Context())
+	w.pass(trusted)
+	if !all.serves("medic") {
+		t.Error("it is not taken over")
+	}
+	one.dead = false
+	w.pass(time.Minute)
+	one.dead = true
+	one.Leave(t.Context())
+	w.tell()
+	again := w.controller("medic-backup", "medic")
+	w.all = w.all[1:] // the process is gone, with what it believed
+	w.pass(settling + 2*look)
+	if all.serves("medic") || !again.serves("medic") {
+		t.Error("one that is started anew does not go on")
+	}
+}
+
 // Clocks differ, and are set, as far as they like.
 func TestClocks(t *testing.T) {
 	for _, skew := range []time.Duration{0, -72 * time.Hour, 72 * time.Hour} {
@@ -383,9 +408,16 @@ func TestNamespaceDeleted(t *testing.T) {
 		err.ErrStatus.Details.Causes = append(err.ErrStatus.Details.Causes, metav1.StatusCause{Type: corev1.NamespaceTerminatingCause})
 		return err
 	}
-	w.pass(onTheWayOut - time.Minute)
+	w.pass(time.Hour)
 	if !one.serves("medic") || all.serves("medic") {
 		t.Error("nobody ends what is in it, or another does")
+	}
+	// He who had it is gone for good: another ends it.
+	one.dead = true
+	one.Leave(t.Context())
+	w.pass(trusted)
+	if one.serves("medic") || !all.serves("medic") {
+		t.Error("it is left to one that is gone")
 	}
 	w.funcs.Create = nil
 	if err := w.kube.Get(t.Context(), client.ObjectKeyFromObject(medic), medic); err != nil {
@@ -395,8 +427,6 @@ func TestNamespaceDeleted(t *testing.T) {
 	if err := w.kube.Update(t.Context(), medic); err != nil {
 		t.Fatal(err)
 	}
-	one.dead = true
-	w.pass(trusted)
 	w.namespace("medic", nil)
 	w.pass(3 * look)
 	if !all.serves("medic") {

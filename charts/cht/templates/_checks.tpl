@@ -7,6 +7,7 @@ The second kind sees nothing where Helm does not look into the cluster (helm tem
 {{- include "cht.checks.couchdb" . }}
 {{- include "cht.checks.ways" . }}
 {{- include "cht.checks.credentials" . }}
+{{- include "cht.checks.env" . }}
 {{- include "cht.checks.cluster" . }}
 {{- end }}
 
@@ -97,5 +98,25 @@ The second kind sees nothing where Helm does not look into the cluster (helm tem
 {{- end }}
 {{- if contains " ;" $given.password }}
 {{- fail "credentials.password has a semicolon after a blank, where CouchDB's configuration takes the rest for a comment. Choose another." }}
+{{- end }}
+{{- end }}
+
+{{/* A name given twice is one that the next upgrade may lose. */}}
+{{- define "cht.checks.env" -}}
+{{- $made := dict
+  "couchdb" (list "COUCHDB_SYNC_ADMINS_NODE" "COUCHDB_LOG_LEVEL" "COUCHDB_PASSWORD" "COUCHDB_SECRET" "COUCHDB_USER" "COUCHDB_UUID" "SVC_NAME" "NODE_COUNT" "NOUVEAU_URL" "CLUSTER_PEER_IPS" "ERL_FLAGS")
+  "haproxy" (list "COUCHDB_PASSWORD" "COUCHDB_SERVERS" "COUCHDB_USER" "HAPROXY_IP" "HAPROXY_PORT" "HEALTHCHECK_ADDR")
+  "healthcheck" (list "COUCHDB_PASSWORD" "COUCHDB_SERVERS" "COUCHDB_USER")
+  "api" (list "NODE_ENV" "LOG_LEVEL" "BUILDS_URL" "COUCH_URL" "UPGRADE_SERVICE_URL" "API_PORT")
+  "sentinel" (list "NODE_ENV" "LOG_LEVEL" "API_HOST" "COUCH_URL" "API_PORT")
+  "upgradeService" (list "CHT_NAMESPACE" "CHT_DEPLOYMENT_NAME" "UPGRADE_SERVICE_PORT") }}
+{{- range $component := list "couchdb" "nouveau" "haproxy" "healthcheck" "api" "sentinel" "upgradeService" "nginx" }}
+{{- $names := index $made $component | default list }}
+{{- range $i, $variable := (index $.Values $component).env }}
+{{- if has $variable.name $names }}
+{{- fail (printf "%s.env[%d]: %s is given by the chart or more than once. Remove it; what the chart gives has values of its own." $component $i $variable.name) }}
+{{- end }}
+{{- $names = append $names $variable.name }}
+{{- end }}
 {{- end }}
 {{- end }}
