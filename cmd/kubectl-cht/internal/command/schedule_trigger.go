@@ -113,6 +113,7 @@ func (e *Env) appears(ctx context.Context, c client.Client, s *api.BackupSchedul
 			}
 			if !hinted && said == "" && time.Since(begun) > 10*time.Second {
 				hinted = true
+				e.locate(ctx, c, key.Namespace)
 				e.note("%s", show.Unserved(key.Namespace, e.SystemNamespace))
 			}
 		case !exit.Transient(err):

@@ -2,7 +2,9 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -24,8 +26,9 @@ const pageSize = 500
 
 // Look sees what there is in a namespace, or in all for "", with the user's rights.
 // Without the Backups and Restores nothing can be judged; whatever else may not be
-// looked at is noted.
-func Look(ctx context.Context, c client.Client, namespace, system string) (Cluster, error) {
+// looked at is noted. system is the namespace of the controller that is meant; records
+// are looked for with the others, too.
+func Look(ctx context.Context, c client.Client, namespace, system string, others ...string) (Cluster, error) {
 	w := Cluster{Namespace: namespace, System: system, TakenOver: map[types.UID]bool{}, InUse: map[string]bool{}, Holds: map[string]Holding{}, Unseen: map[string]string{}}
 	in := client.InNamespace(namespace)
 	for _, part := range []struct {
@@ -56,7 +59,10 @@ func Look(ctx context.Context, c client.Client, namespace, system string) (Clust
 		{kindVolumes, func() error { return w.lookAtVolumes(ctx, c) }},
 		{kindNamespaces, func() error { return w.lookAtNamespaces(ctx, c) }},
 		{kindRecords, func() (err error) {
-			w.Records, err = catalog.Store{Client: c, Namespace: system}.Parts(ctx, namespace)
+			for _, one := range slices.Compact(slices.Sorted(slices.Values(append([]string{system}, others...)))) {
+				parts, listErr := catalog.Store{Client: c, Namespace: one}.Parts(ctx, namespace)
+				w.Records, err = append(w.Records, parts...), errors.Join(err, listErr)
+			}
 			return err
 		}},
 	} {
