@@ -41,8 +41,10 @@ type Env struct {
 	DiscardEBS func(ctx context.Context, b *api.Backup) (left int, err error)
 	// Clock asks the API server how far its clock is ahead; nil where nobody can.
 	Clock func(context.Context) (checkup.Skew, error)
-	// SystemNamespace is the controller's, where records are kept.
+	// SystemNamespace is the controller's, where records are kept; systemGiven says that
+	// the user named it.
 	SystemNamespace string
+	systemGiven     bool
 	// Version of the plugin.
 	Version string
 	// Plain: no colour, also on a terminal.
@@ -122,7 +124,8 @@ func Root(env *Env, version string) *cobra.Command {
 	root.SetIn(env.In)
 	root.SetOut(env.Out)
 	root.SetErr(env.ErrOut)
-	root.PersistentFlags().StringVar(&env.SystemNamespace, "system-namespace", "cht-backup-system", "Namespace of the cht-backup controller, where the records of backups are kept")
+	root.PersistentFlags().StringVar(&env.SystemNamespace, "system-namespace", defaultSystem, "Namespace of the cht-backup controller, where the records of backups are kept; by default that of the controller which serves the namespace alone, if one does")
+	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) { env.systemGiven = cmd.Flags().Changed("system-namespace") }
 	root.AddCommand(backupCommand(env), restoreCommand(env), listCommand(env), describeCommand(env), deleteCommand(env),
 		scheduleCommand(env), drillCommand(env), statusCommand(env), holdCommand(env), releaseCommand(env), retentionCommand(env), doctorCommand(env), catalogCommand(env), completionCommand(env), versionCommand(env, version))
 	root.PersistentFlags().BoolVar(&env.Plain, "no-color", false, "No colour, also on a terminal; so does a NO_COLOR in the environment")
@@ -155,6 +158,7 @@ func (e *Env) open() (client.WithWatch, string, error) {
 	if err != nil {
 		return nil, "", kubeconfigError(err)
 	}
+	e.atHome(context.Background(), c, namespace)
 	return c, namespace, nil
 }
 
