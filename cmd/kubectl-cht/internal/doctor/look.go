@@ -101,14 +101,20 @@ func (w *Cluster) lookAtController(ctx context.Context, c client.Client) error {
 		return err
 	}
 	w.Controllers = deployments.Items
-	var lease coordinationv1.Lease
-	err := c.Get(ctx, client.ObjectKey{Namespace: w.System, Name: controllerName}, &lease)
-	if err == nil {
-		w.Lease = &lease
-	} else if apierrors.IsForbidden(err) {
-		return nil // the Deployment tells enough
+	// Each leads by a Lease of its own name. The one that was renewed longest ago tells.
+	for i := range w.Controllers {
+		var lease coordinationv1.Lease
+		err := c.Get(ctx, client.ObjectKey{Namespace: w.System, Name: w.Controllers[i].Name}, &lease)
+		switch {
+		case apierrors.IsForbidden(err):
+			return nil // the Deployment tells enough
+		case client.IgnoreNotFound(err) != nil:
+			return err
+		case err == nil && lease.Spec.RenewTime != nil && (w.Lease == nil || lease.Spec.RenewTime.Before(w.Lease.Spec.RenewTime)):
+			w.Lease = &lease
+		}
 	}
-	return client.IgnoreNotFound(err)
+	return nil
 }
 
 func (w *Cluster) lookAtContents(ctx context.Context, c client.Client) error {
