@@ -37,6 +37,11 @@ func TestScope(t *testing.T) {
 		"namespaces": []any{"{{ .Release.Namespace }}", into}, "namespaceOverride": "{{ .Release.Namespace }}-backup",
 		"rbac": map[string]any{"scope": "Namespaced"}, "controller": map[string]any{"catalog": map[string]any{"url": "none"}},
 	})
+	// A second one for all would work on what the first works on.
+	if _, err := c.Helm(into).Install(ctx, "second", c.ChartFolder("cht-backup"), c.ControllerValues()); err == nil ||
+		!strings.Contains(err.Error(), "release "+harness.ControllerName+" in namespace "+harness.ControllerNamespace+" serves all namespaces already") {
+		t.Errorf("a second controller for all namespaces: %v", err)
+	}
 	account := as(t, c, "system:serviceaccount:"+home+":scope-cht-backup", "system:serviceaccounts", "system:serviceaccounts:"+home, "system:authenticated")
 	for _, right := range []struct {
 		namespace, group, resource, verb string
