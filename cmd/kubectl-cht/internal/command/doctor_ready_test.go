@@ -12,6 +12,7 @@ import (
 	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -176,5 +177,32 @@ func TestDoctorWhereTheFreezerIsRefused(t *testing.T) {
 	w.mustRun(t, exit.Good, nil, "doctor")
 	if got := w.out.String(); !strings.Contains(got, `violates PodSecurity "baseline:latest"`) || !strings.Contains(got, "Auto takes Pause") {
 		t.Errorf("%s", got)
+	}
+}
+
+// charts/cht has a controller of its own in another namespace than the usual one: it is
+// found by its claim, and nobody need name it.
+func TestTheControllerIsFoundByItsClaim(t *testing.T) {
+	for holder, want := range map[string]string{"medic-backup/cht-backup": "medic-backup", "medic-backup": system, "../x/y": system, "": system} {
+		claim := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "medic", Name: "cht-backup-serves"}, Spec: coordinationv1.LeaseSpec{HolderIdentity: &holder}}
+		w := newWorld(t, rights(), claim)
+		w.mustRun(t, exit.Good, nil, "list")
+		if got := w.env.SystemNamespace; got != want {
+			t.Errorf("held by %q: %s", holder, got)
+		}
+		w.mustRun(t, exit.Good, nil, "list", "--system-namespace", "mine")
+		if got := w.env.SystemNamespace; got != "mine" {
+			t.Errorf("it was given, and is %s", got)
+		}
+		w.mustRun(t, exit.Good, nil, "list", "-A")
+		if got := w.env.SystemNamespace; got != system {
+			t.Errorf("of all namespaces it is the usual one, not %s", got)
+		}
+		// Whoever can write that Lease must not choose where something is written or removed.
+		for _, args := range [][]string{{"doctor", "--fix", "--yes", "--check", leftoversAlone}, {"hold", "none"}, {"catalog", "show", "file:///nonexistent/medic/x"}, {"delete", "backup", "none", "--yes"}} {
+			if _, _ = w.run(t.Context(), args...); w.env.SystemNamespace != system {
+				t.Errorf("%v goes to %s", args, w.env.SystemNamespace)
+			}
+		}
 	}
 }

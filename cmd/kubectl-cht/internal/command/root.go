@@ -3,12 +3,16 @@ package command
 import (
 	"context"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -19,6 +23,7 @@ import (
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/ec2tags"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/follow"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/readiness"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/checkup"
 	"github.com/medic/cht-backup/snapshot/ebs/tags"
@@ -41,8 +46,10 @@ type Env struct {
 	DiscardEBS func(ctx context.Context, b *api.Backup) (left int, err error)
 	// Clock asks the API server how far its clock is ahead; nil where nobody can.
 	Clock func(context.Context) (checkup.Skew, error)
-	// SystemNamespace is the controller's, where records are kept.
+	// SystemNamespace is the controller's, where records are kept. What only reads may
+	// look for it by who serves the namespace.
 	SystemNamespace string
+	lookForSystem   bool
 	// Version of the plugin.
 	Version string
 	// Plain: no colour, also on a terminal.
@@ -122,10 +129,13 @@ func Root(env *Env, version string) *cobra.Command {
 	root.SetIn(env.In)
 	root.SetOut(env.Out)
 	root.SetErr(env.ErrOut)
-	root.PersistentFlags().StringVar(&env.SystemNamespace, "system-namespace", "cht-backup-system", "Namespace of the cht-backup controller, where the records of backups are kept")
+	root.PersistentFlags().StringVar(&env.SystemNamespace, "system-namespace", "cht-backup-system", "Namespace of the cht-backup controller, where the records of backups are kept; list, describe and doctor find it where a controller has claimed the namespace")
 	root.AddCommand(backupCommand(env), restoreCommand(env), listCommand(env), describeCommand(env), deleteCommand(env),
 		scheduleCommand(env), drillCommand(env), statusCommand(env), holdCommand(env), releaseCommand(env), retentionCommand(env), doctorCommand(env), catalogCommand(env), completionCommand(env), versionCommand(env, version))
 	root.PersistentFlags().BoolVar(&env.Plain, "no-color", false, "No colour, also on a terminal; so does a NO_COLOR in the environment")
+	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) {
+		env.lookForSystem = mayLookForSystem(cmd)
+	}
 	env.addCompletion(root)
 	return root
 }
@@ -155,7 +165,39 @@ func (e *Env) open() (client.WithWatch, string, error) {
 	if err != nil {
 		return nil, "", kubeconfigError(err)
 	}
+	if e.lookForSystem {
+		e.SystemNamespace = systemOf(c, namespace, e.SystemNamespace)
+	}
 	return c, namespace, nil
+}
+
+// mayLookForSystem: only for what is read. Whoever may write Leases in a namespace can
+// name any other there, and no command shall write Secrets, or delete, at a place that
+// somebody else has chosen.
+func mayLookForSystem(cmd *cobra.Command) bool {
+	is := func(flag string) bool { on, err := cmd.Flags().GetBool(flag); return err == nil && on }
+	reads := []string{"list", "describe", "doctor"}
+	return cmd.Parent() == cmd.Root() && slices.Contains(reads, cmd.Name()) && !is("fix") && !is("all-namespaces") && !cmd.Flags().Changed("system-namespace")
+}
+
+// askWithin bounds a question that can be done without.
+const askWithin = 3 * time.Second
+
+// systemOf gives the namespace of the controller that has claimed a namespace by its
+// Lease, as one with a list does. Where none has, or the Lease may not be read, it is
+// the usual one.
+func systemOf(c client.Client, namespace, usual string) string {
+	ctx, cancel := context.WithTimeout(context.Background(), askWithin)
+	defer cancel()
+	var lease coordinationv1.Lease
+	if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: readiness.ServesLease}, &lease); err != nil || lease.Spec.HolderIdentity == nil {
+		return usual
+	}
+	system, name, found := strings.Cut(*lease.Spec.HolderIdentity, "/")
+	if !found || name == "" || len(validation.IsDNS1123Label(system)) > 0 {
+		return usual
+	}
+	return system
 }
 
 // kubeconfigError: making a client asks no cluster yet, so that whatever fails
