@@ -60,7 +60,7 @@ $(BIN)/testbed:
 
 # Charts whose README.md is made from README.md.gotmpl and values.yaml. Each by itself:
 # charts/cht has the other one as a dependency in its own folder, by a link.
-VALUES_REFERENCES = $(notdir $(patsubst %/README.md.gotmpl,%,$(wildcard charts/*/README.md.gotmpl)))
+VALUES_REFERENCES = $(foreach c,$(notdir $(wildcard charts/*)),$(if $(and $(wildcard charts/$(c)/Chart.yaml),$(wildcard charts/$(c)/README.md.gotmpl)),$(c)))
 
 ## dist: archives of the kubectl plugin, their sums and krew's manifest in dist/:
 ## make dist VERSION=v0.1.0 BASE_URL=https://HOST/PATH (PLATFORMS=native for one).

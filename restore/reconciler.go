@@ -27,7 +27,6 @@ import (
 	"github.com/medic/cht-backup/snapshot"
 	"github.com/medic/cht-backup/snapshot/await"
 	"github.com/medic/cht-backup/snapshot/catalog"
-	"github.com/medic/cht-backup/snapshot/metrics"
 	"github.com/medic/cht-backup/snapshot/reason"
 	"github.com/medic/cht-backup/snapshot/served"
 	"github.com/medic/cht-backup/snapshot/status"
@@ -127,9 +126,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 			return ctrl.Result{}, saveErr
 		}
 	}
-	if restore.Spec.Drill != nil && snapshot.Ended(restore.Status.Phase) {
-		metrics.DrillEnded(restore)
-	}
+	r.tell(ctx, was, restore)
 	if err != nil || restore.Status.Phase == api.PhasePlanned || snapshot.Ended(restore.Status.Phase) && restore.Status.ExpirationTime == nil {
 		return ctrl.Result{}, err
 	}
@@ -262,7 +259,7 @@ func (r *Reconciler) progress(restore *api.Restore, message string) {
 }
 
 func (r *Reconciler) conclude(restore *api.Restore, good bool, why, message string) {
-	status.Conclude(r.Events, restore, &restore.Status.Conditions, good, why, message)
+	status.Conclude(restore, &restore.Status.Conditions, good, why, message)
 }
 
 func (r *Reconciler) save(ctx context.Context, restore *api.Restore) error {

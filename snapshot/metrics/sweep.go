@@ -15,12 +15,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 )
 
-// The labels.
-const (
-	namespaceLabel = "namespace"
-	resultLabel    = "result"
-)
-
 // vector is a family of series that has the label namespace.
 type vector interface {
 	prometheus.Collector
@@ -35,8 +29,8 @@ var known = struct {
 	namespaces map[string]bool
 }{namespaces: map[string]bool{}}
 
-// registered puts a family on controller-runtime's registry.
-func registered[V vector](v V) V {
+// forgettable registers a family whose series go with their namespace.
+func forgettable[V vector](v V) V {
 	metrics.Registry.MustRegister(v)
 	known.Lock()
 	defer known.Unlock()
@@ -57,7 +51,6 @@ func Forget(namespace string) {
 	delete(known.namespaces, namespace)
 	vectors := slices.Clone(known.vectors)
 	known.Unlock()
-	forgetDrills(namespace)
 	for _, v := range vectors {
 		v.DeletePartialMatch(prometheus.Labels{namespaceLabel: namespace})
 	}
