@@ -65,7 +65,7 @@ func serving(s *Seen, now time.Time) (all []doctor.Finding) {
 				lasts += time.Duration(*d) * time.Second
 			}
 			if late := now.Sub(lease.Spec.RenewTime.Time); late > lasts {
-				all = append(all, finding(doctor.Problem, CheckServing, "Lease", namespace, servesLease, "have that controller run; or, if it is gone for good, kubectl delete lease "+servesLease+" -n "+namespace,
+				all = append(all, finding(doctor.Problem, CheckServing, "Lease", namespace, ServesLease, "have that controller run; or, if it is gone for good, kubectl delete lease "+ServesLease+" -n "+namespace,
 					"the controller that serves this namespace (%s) renewed its claim last %s ago", holder(lease), duration.HumanDuration(late)))
 			}
 			continue

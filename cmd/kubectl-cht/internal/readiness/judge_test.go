@@ -94,9 +94,9 @@ func TestJudge(t *testing.T) {
 		{"another serves it", func(s *Seen) { s.Reports[0].Namespaces = []string{"kisumu", "kilifi"} }, []string{"problem Serving namespace medic: serves kisumu, kilifi, and not this one"}},
 		{"another serves it, and claims it", func(s *Seen) {
 			s.Reports[0].Namespaces = []string{"kisumu"}
-			s.Serves["medic"] = lease(servesLease, 4*time.Minute)
+			s.Serves["medic"] = lease(ServesLease, 4*time.Minute)
 		}, nil},
-		{"the claim is of one that is gone", func(s *Seen) { s.Serves["medic"] = lease(servesLease, time.Hour) }, []string{"problem Serving Lease cht-backup-serves: (north/cht-backup) renewed its claim last 60m ago"}},
+		{"the claim is of one that is gone", func(s *Seen) { s.Serves["medic"] = lease(ServesLease, time.Hour) }, []string{"problem Serving Lease cht-backup-serves: (north/cht-backup) renewed its claim last 60m ago"}},
 		{"who serves it may not be seen", func(s *Seen) { s.Reports[0].Namespaces = []string{"kisumu"}; s.Unseen[kindServes] = "no" }, nil},
 
 		{"another version", func(s *Seen) { s.Version = "1.3.0" }, []string{"warning Version controller cht-backup: of version v1.2.3, this plugin of 1.3.0"}},
@@ -235,7 +235,7 @@ func TestJudge(t *testing.T) {
 }
 
 func TestTheLeaseIsTheControllers(t *testing.T) {
-	if servesLease != served.LeaseName {
+	if ServesLease != served.LeaseName {
 		t.Errorf("the controller claims a namespace by %s", served.LeaseName)
 	}
 }
