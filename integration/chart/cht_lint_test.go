@@ -64,12 +64,13 @@ func TestNightlySchedule(t *testing.T) {
 	if scheduleOf(t, "backup: {enabled: false}") != nil {
 		t.Error("a schedule is made though it is off")
 	}
-	for _, kind := range renderCHT(t, "").CRDs {
+	whole := renderCHT(t, "cht-backup: {enabled: true}")
+	for _, kind := range whole.CRDs {
 		if !strings.HasSuffix(kind.GetName(), ".backup.communityhealthtoolkit.org") {
 			t.Errorf("CRD %s", kind.GetName())
 		}
 	}
-	if len(renderCHT(t, "").CRDs) != 3 {
+	if len(whole.CRDs) != 3 {
 		t.Error("the definitions do not come with the dependency")
 	}
 }

@@ -101,7 +101,7 @@ func TestNetworkPolicies(t *testing.T) {
 		{"{networkPolicy: {enabled: true, haproxyClients: [{podSelector: {}}]}}", end{namespace: "clinic"}, "haproxy", 5984, true},
 		{"{networkPolicy: {enabled: true, couchdbClients: [{podSelector: {}}]}}", end{namespace: "clinic"}, "couchdb", 5984, true},
 		{"{networkPolicy: {enabled: true, backupNamespaces: [tools]}}", end{namespace: "tools"}, "couchdb", 5984, true},
-		{"{networkPolicy: {enabled: true, backupNamespaces: [tools]}}", backup, "couchdb", 5984, false},
+		{"{networkPolicy: {enabled: true, backupNamespaces: [tools]}, cht-backup: {enabled: true}}", backup, "couchdb", 5984, false},
 		{"{networkPolicy: {enabled: true}, cht-backup: {enabled: false}}", end{namespace: "cht-backup-system"}, "couchdb", 5984, true},
 		{"{networkPolicy: {enabled: true}}", in("haproxy"), "couchdb", 5984, true},
 		{"", stranger, "couchdb", 5984, true},

@@ -49,8 +49,8 @@ func examine(ctx context.Context, t *testing.T, p plugin, args string, code int)
 	return e
 }
 
-// tenant gives a kubeconfig of somebody who may do that in a namespace and nothing else.
-func tenant(ctx context.Context, t *testing.T, c *harness.Cluster, namespace string, rules ...rbacv1.PolicyRule) string {
+// kubeconfigWith gives a kubeconfig of somebody who may do that in a namespace and nothing else.
+func kubeconfigWith(ctx context.Context, t *testing.T, c *harness.Cluster, namespace string, rules ...rbacv1.PolicyRule) string {
 	t.Helper()
 	meta := metav1.ObjectMeta{Namespace: namespace, Name: "tenant"}
 	for _, o := range []client.Object{&corev1.ServiceAccount{ObjectMeta: meta}, &rbacv1.Role{ObjectMeta: meta, Rules: rules},
@@ -113,7 +113,7 @@ func TestDoctorBeforeTheNight(t *testing.T) {
 		}
 	}
 
-	p.kubeconfig = tenant(ctx, t, c, o.Namespace,
+	p.kubeconfig = kubeconfigWith(ctx, t, c, o.Namespace,
 		rbacv1.PolicyRule{APIGroups: []string{"backup.communityhealthtoolkit.org"}, Resources: []string{"backups", "restores", "backupschedules"}, Verbs: []string{"get", "list", "watch"}},
 		rbacv1.PolicyRule{APIGroups: []string{"", "apps"}, Resources: []string{"pods", "deployments", "statefulsets", "persistentvolumeclaims"}, Verbs: []string{"get", "list"}})
 	e = examine(ctx, t, p, "-n "+o.Namespace, 6)
