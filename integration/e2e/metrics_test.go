@@ -26,7 +26,7 @@ func scraped(ctx context.Context, t *testing.T, c *harness.Cluster) map[string]*
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := c.Kube.CoreV1().Pods(pod.Namespace).ProxyGet("http", pod.Name, "metrics", "metrics", nil).DoRaw(ctx)
+	text, err := c.Kube.CoreV1().Pods(pod.Namespace).ProxyGet("http", pod.Name, "8080", "metrics", nil).DoRaw(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
