@@ -58,7 +58,7 @@ func TestTenants(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	tenants := make([]*tenant, len(all))
+	tenants := make([]*tenantAccount, len(all))
 	for i, s := range all {
 		s.answers(ctx, t)
 		seeded(ctx, t, c, s.Options)
@@ -119,8 +119,8 @@ func TestTenants(t *testing.T) {
 	}
 }
 
-// tenant is somebody with a kubeconfig of his own.
-type tenant struct {
+// tenantAccount is somebody with a kubeconfig of his own.
+type tenantAccount struct {
 	name, home string
 	c          *harness.Cluster
 	client     client.Client
@@ -128,9 +128,9 @@ type tenant struct {
 
 // newTenant makes an account with the built-in role admin in one namespace, and connects
 // with its token.
-func newTenant(ctx context.Context, t *testing.T, c *harness.Cluster, namespace string) *tenant {
+func newTenant(ctx context.Context, t *testing.T, c *harness.Cluster, namespace string) *tenantAccount {
 	t.Helper()
-	who := &tenant{name: "tenant", home: namespace, c: c}
+	who := &tenantAccount{name: "tenant", home: namespace, c: c}
 	if err := c.Client.Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: who.name}}); err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func newTenant(ctx context.Context, t *testing.T, c *harness.Cluster, namespace 
 }
 
 // mayUse gives him the role in a namespace, and waits until it counts.
-func (w *tenant) mayUse(ctx context.Context, t *testing.T, namespace string) {
+func (w *tenantAccount) mayUse(ctx context.Context, t *testing.T, namespace string) {
 	t.Helper()
 	binding := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "tenant-of-" + w.home},
 		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "admin"},
@@ -166,7 +166,7 @@ func (w *tenant) mayUse(ctx context.Context, t *testing.T, namespace string) {
 }
 
 // may asks the API server, as him.
-func (w *tenant) may(ctx context.Context, t *testing.T, verb, namespace, group, resource, sub string) bool {
+func (w *tenantAccount) may(ctx context.Context, t *testing.T, verb, namespace, group, resource, sub string) bool {
 	t.Helper()
 	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
 		ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: verb, Namespace: namespace, Group: group, Resource: resource, Subresource: sub}}}
@@ -177,7 +177,7 @@ func (w *tenant) may(ctx context.Context, t *testing.T, verb, namespace, group, 
 }
 
 // isAlone asks for everything that he may and may not do, and tries some of it.
-func (w *tenant) isAlone(ctx context.Context, t *testing.T, own, others string) {
+func (w *tenantAccount) isAlone(ctx context.Context, t *testing.T, own, others string) {
 	t.Helper()
 	ours, snapshots := api.GroupVersion.Group, "snapshot.storage.k8s.io"
 	all := "get list watch create update patch delete"
