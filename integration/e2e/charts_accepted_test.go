@@ -46,7 +46,8 @@ cht-backup: {rbac: {scope: Namespaced}, controller: {catalog: {url: s3://bucket/
 		{Name: "controller with a catalog in a bucket", Chart: "charts/cht-backup", Values: `
 controller: {env: [{name: AWS_REGION, value: eu-west-2}], catalog: {url: "s3://bucket/prefix", recipients: [age1qyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqs3290gq]}}
 serviceAccount: {annotations: {"eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/cht"}}`},
-		{Name: "controller with metrics", Chart: "charts/cht-backup", Values: "metrics: {podMonitor: {enabled: true}, serviceMonitor: {enabled: true}, rules: {enabled: true}, dashboard: {enabled: true}}"},
+		{Name: "controller with metrics", Chart: "charts/cht-backup", Values: "metrics: {podMonitor: {enabled: true}, rules: {enabled: true}, dashboard: {enabled: true}}"},
+		{Name: "controller with metrics behind a Service", Chart: "charts/cht-backup", Values: "metrics: {serviceMonitor: {enabled: true}}"},
 	}
 	for _, volume := range []string{"ebs: {volumeId: vol-0123456789abcdef0}", "awsElasticBlockStore: {volumeId: 'aws://eu-west-2a/vol-0123456789abcdef0'}",
 		"gcePd: {volumeHandle: projects/p/zones/z/disks/d}", "gcePersistentDisk: {pdName: d}", "vsphere: {volumeHandle: h}",
@@ -65,6 +66,7 @@ func TestChartsAccepted(t *testing.T) {
 	ctx := bounded(t, 5*time.Minute)
 	namespace := c.TempNamespace(t, "charts")
 	home := c.TempNamespaceNamed(t, controllerOf(namespace))
+	c.TempNamespaceNamed(t, namespace+"-clone") // which the controller is for too, with Roles in it
 	number, left := 0, map[string]bool{}
 	for _, one := range append(score.Cases(), furtherCases()...) {
 		// The cases are for namespace clinic.

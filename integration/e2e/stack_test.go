@@ -179,6 +179,11 @@ func (s *stack) podTemplate(ctx context.Context, t *testing.T) corev1.PodTemplat
 // none was ever started again.
 func (s *stack) ready(ctx context.Context, t *testing.T) {
 	t.Helper()
+	// Helm does not wait for the controller: its Deployment may be without its one pod, so
+	// that the volume of its catalog can go from the old one to the new.
+	if err := cht.WaitRolledOut(ctx, s.c.Client, controllerOf(s.Namespace)); err != nil {
+		t.Fatal(err)
+	}
 	for _, namespace := range []string{s.Namespace, controllerOf(s.Namespace)} {
 		var pods corev1.PodList
 		if err := s.c.Client.List(ctx, &pods, client.InNamespace(namespace)); err != nil {
