@@ -58,14 +58,23 @@ cluster-down: $(BIN)/testbed
 $(BIN)/testbed:
 	cd integration/testbed && go build -o $@ ./cmd/testbed
 
-generate: $(BIN)/controller-gen
+# Charts whose README.md is made from README.md.gotmpl and values.yaml. Each by itself:
+# charts/cht has the other one as a dependency in its own folder, by a link.
+VALUES_REFERENCES = $(notdir $(patsubst %/README.md.gotmpl,%,$(wildcard charts/*/README.md.gotmpl)))
+
+generate: $(BIN)/controller-gen $(BIN)/crd-ref-docs $(BIN)/helm-docs
 	$(BIN)/controller-gen object paths=./api/...
 	$(BIN)/controller-gen crd paths=./api/... output:crd:dir=charts/cht-backup/crds
 	$(BIN)/controller-gen rbac:roleName=cht-backup paths=./cmd/cht-backup output:rbac:dir=charts/cht-backup/files
+	$(BIN)/crd-ref-docs --log-level=ERROR --source-path=api/v1alpha1 --config=.ci/api-reference/config.yaml --templates-dir=.ci/api-reference \
+		--renderer=markdown --output-path=docs/reference/api.md
+	for chart in $(VALUES_REFERENCES); do \
+		(cd charts/$$chart && $(BIN)/helm-docs --log-level=warning --sort-values-order=file --skip-version-footer) || exit 1; done
 
 ## check-generated fails when the committed output is not what the code makes.
 check-generated: generate
-	git diff --exit-code -- api charts/cht-backup/crds charts/cht-backup/files
+	git diff --exit-code -- api charts/cht-backup/crds charts/cht-backup/files docs/reference charts/cht-backup/README.md charts/cht/README.md
+	@test -z "$$(git ls-files --others --exclude-standard -- docs/reference $(VALUES_REFERENCES:%=charts/%/README.md))" || { echo "generated and not committed: docs/reference, charts/*/README.md"; exit 1; }
 
 lint: $(BIN)/golangci-lint
 	@test -z "$$(gofmt -l api cmd snapshot restore schedule integration)" || { gofmt -l api cmd snapshot restore schedule integration; exit 1; }

@@ -18,8 +18,10 @@ type Backup struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
+	// Spec says how the backup is taken.
 	// +kubebuilder:validation:XValidation:rule="has(self.volumeSnapshotClassName) == has(oldSelf.volumeSnapshotClassName) && (!has(self.volumeSnapshotClassName) || self.volumeSnapshotClassName == oldSelf.volumeSnapshotClassName) && self.method == oldSelf.method && has(self.ebs) == has(oldSelf.ebs) && (!has(self.ebs) || self.ebs == oldSelf.ebs) && self.quiesce == oldSelf.quiesce && self.maxStall == oldSelf.maxStall && self.onUnavailable == oldSelf.onUnavailable && self.attempts == oldSelf.attempts && self.readyTimeout == oldSelf.readyTimeout && self.fingerprint == oldSelf.fingerprint",message="a backup's spec cannot be changed, except allowedNamespaces and deletionPolicy; create another Backup"
-	Spec   BackupSpec   `json:"spec,omitempty"`
+	Spec BackupSpec `json:"spec,omitempty"`
+	// Status is what came of it; written by the controller alone.
 	Status BackupStatus `json:"status,omitempty"`
 }
 
@@ -91,7 +93,9 @@ type DeletionPolicy string
 
 // The deletion policies.
 const (
+	// DeletionDelete deletes them in the storage, whatever their class says.
 	DeletionDelete DeletionPolicy = "Delete"
+	// DeletionRetain leaves them in the storage, and the record with them.
 	DeletionRetain DeletionPolicy = "Retain"
 )
 
@@ -155,8 +159,9 @@ type BackupStatus struct {
 	Imported *ImportedFrom `json:"imported,omitempty"`
 	// Verified tells of the latest restore that proved this backup.
 	Verified *VerifiedBy `json:"verified,omitempty"`
-	// PendingReason and PendingMessage keep the outcome while CleaningUp.
-	PendingReason  string `json:"pendingReason,omitempty"`
+	// PendingReason is the reason that Ready will have, while the phase is CleaningUp.
+	PendingReason string `json:"pendingReason,omitempty"`
+	// PendingMessage is the message that Ready will have then.
 	PendingMessage string `json:"pendingMessage,omitempty"`
 }
 

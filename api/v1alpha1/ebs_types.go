@@ -26,21 +26,24 @@ const (
 type EBSVolume struct {
 	// VolumeID is the volume, vol-….
 	VolumeID string `json:"volumeID"`
-	// Region and Zone (an availability zone's name) it lies in.
+	// Region it lies in, for example eu-west-1.
 	Region string `json:"region"`
-	Zone   string `json:"zone,omitempty"`
+	// Zone it lies in: an availability zone's name, for example eu-west-1b.
+	Zone string `json:"zone,omitempty"`
 	// Account is the AWS account that owns the snapshot.
 	Account string `json:"account,omitempty"`
 	// Type is the volume's type, for example gp3.
 	Type string `json:"type,omitempty"`
-	// SizeGiB is its size.
+	// SizeGiB is its size in GiB.
 	SizeGiB int32 `json:"sizeGiB,omitempty"`
-	// IOPS and ThroughputMiBps are what it is provisioned with, where its type has that.
-	IOPS            *int32 `json:"iops,omitempty"`
+	// IOPS that it is provisioned with, where its type has that.
+	IOPS *int32 `json:"iops,omitempty"`
+	// ThroughputMiBps that it is provisioned with, in MiB a second, where its type has that.
 	ThroughputMiBps *int32 `json:"throughputMiBps,omitempty"`
-	// Encrypted and KMSKeyID (an ARN) tell how; a snapshot keeps both.
-	Encrypted bool   `json:"encrypted,omitempty"`
-	KMSKeyID  string `json:"kmsKeyID,omitempty"`
+	// Encrypted: the volume is, and so is every snapshot of it.
+	Encrypted bool `json:"encrypted,omitempty"`
+	// KMSKeyID is the ARN of the key it is encrypted with; a snapshot keeps it.
+	KMSKeyID string `json:"kmsKeyID,omitempty"`
 }
 
 // EBSPolicy is what is done with EBS snapshots once they are complete. None of it
@@ -127,7 +130,9 @@ type EBSLockMode string
 
 // The modes of a lock.
 const (
+	// LockGovernance: those with the permission can lift it.
 	LockGovernance EBSLockMode = "Governance"
+	// LockCompliance: nobody can once the cool-off is over, nor shorten it.
 	LockCompliance EBSLockMode = "Compliance"
 )
 
@@ -147,8 +152,9 @@ type EBSFastRestore struct {
 
 // CopyStatus is how far one copy is.
 type CopyStatus struct {
-	// Name and Region of the copy.
-	Name   string `json:"name"`
+	// Name of the copy, as in spec.ebs.copies.
+	Name string `json:"name"`
+	// Region it lies in.
 	Region string `json:"region"`
 	// Account that owns it.
 	Account string `json:"account,omitempty"`
@@ -196,16 +202,19 @@ type CatalogSecrets string
 
 // What may become of them.
 const (
-	SecretsSealed  CatalogSecrets = "Sealed"
+	// SecretsSealed: they are there, sealed to the configured recipients.
+	SecretsSealed CatalogSecrets = "Sealed"
+	// SecretsLeftOut: they are not there; a restore needs them from elsewhere.
 	SecretsLeftOut CatalogSecrets = "LeftOut"
 )
 
 // ImportedFrom tells where a Backup that only shows a record of the catalog was
 // taken.
 type ImportedFrom struct {
-	// Catalog is its URL, without credentials, and Key the record's object.
+	// Catalog is the catalog's URL, without credentials.
 	Catalog string `json:"catalog"`
-	Key     string `json:"key"`
+	// Key is the record's object in it.
+	Key string `json:"key"`
 	// Cluster is the name of the cluster that took it.
 	Cluster string `json:"cluster,omitempty"`
 	// Backup is what it was there.
@@ -227,12 +236,14 @@ type EBSRestore struct {
 	// Zone of the volumes. Default: one where the pods can run.
 	// +kubebuilder:validation:MaxLength=63
 	Zone string `json:"zone,omitempty"`
-	// VolumeType, IOPS and ThroughputMiBps. Default: as the source's.
+	// VolumeType of the volumes. Default: as the source's.
 	// +kubebuilder:validation:Enum=gp2;gp3;io1;io2;st1;sc1;standard
 	VolumeType string `json:"volumeType,omitempty"`
+	// IOPS of the volumes, for types that have it. Default: as the source's.
 	// +kubebuilder:validation:Minimum=100
 	// +kubebuilder:validation:Maximum=256000
 	IOPS *int32 `json:"iops,omitempty"`
+	// ThroughputMiBps of the volumes, in MiB a second, for gp3. Default: as the source's.
 	// +kubebuilder:validation:Minimum=125
 	// +kubebuilder:validation:Maximum=2000
 	ThroughputMiBps *int32 `json:"throughputMiBps,omitempty"`
@@ -252,13 +263,15 @@ type EBSRestore struct {
 type RestoredEBS struct {
 	// Provision is who makes the volume: Driver or Static.
 	Provision EBSProvision `json:"provision"`
-	// Region and Snapshot it is made of.
-	Region   string `json:"region"`
+	// Region of the snapshot and of the volume.
+	Region string `json:"region"`
+	// Snapshot it is made of, snap-….
 	Snapshot string `json:"snapshot"`
 	// StorageClass of the claim; empty for none.
 	StorageClass string `json:"storageClass,omitempty"`
-	// Zone of a Static volume, and its id, vol-….
-	Zone     string `json:"zone,omitempty"`
+	// Zone of a Static volume.
+	Zone string `json:"zone,omitempty"`
+	// VolumeID of a Static volume, vol-….
 	VolumeID string `json:"volumeID,omitempty"`
 }
 
@@ -267,8 +280,11 @@ type EBSProvision string
 
 // Who may make them.
 const (
-	ProvisionAuto   EBSProvision = "Auto"
+	// ProvisionAuto takes Driver where it can, else Static.
+	ProvisionAuto EBSProvision = "Auto"
+	// ProvisionDriver: the EBS CSI driver, from an imported VolumeSnapshotContent.
 	ProvisionDriver EBSProvision = "Driver"
+	// ProvisionStatic: the controller with EC2 itself, and a PersistentVolume for each.
 	ProvisionStatic EBSProvision = "Static"
 )
 

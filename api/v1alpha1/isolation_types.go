@@ -24,6 +24,7 @@ const (
 
 // Isolation is the evidence that a clone can, or cannot, reach out.
 type Isolation struct {
+	// Result of all probes together; the reason of condition Isolated.
 	Result IsolationResult `json:"result"`
 	// Message says why, in words.
 	Message string `json:"message,omitempty"`
@@ -76,8 +77,12 @@ type Outcome string
 
 // The outcomes.
 const (
-	OutcomeConnected   Outcome = "Connected"
-	OutcomeRefused     Outcome = "Refused"
-	OutcomeTimeout     Outcome = "Timeout"
+	// OutcomeConnected: the other side accepted.
+	OutcomeConnected Outcome = "Connected"
+	// OutcomeRefused: something answered that nobody listens there, or that it is forbidden.
+	OutcomeRefused Outcome = "Refused"
+	// OutcomeTimeout: nothing answered.
+	OutcomeTimeout Outcome = "Timeout"
+	// OutcomeUnreachable: there is no way, or no such name.
 	OutcomeUnreachable Outcome = "Unreachable"
 )

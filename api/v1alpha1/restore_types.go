@@ -20,7 +20,9 @@ type Restore struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	Spec   RestoreSpec   `json:"spec"`
+	// Spec says what is restored and how.
+	Spec RestoreSpec `json:"spec"`
+	// Status is how far it is; written by the controller alone.
 	Status RestoreStatus `json:"status,omitempty"`
 }
 
@@ -113,8 +115,10 @@ type Scope string
 
 // The scopes.
 const (
+	// ScopeInstance restores every component.
 	ScopeInstance Scope = "Instance"
-	ScopeCouchDB  Scope = "CouchDB"
+	// ScopeCouchDB restores CouchDB alone.
+	ScopeCouchDB Scope = "CouchDB"
 )
 
 // Credentials says which admin credentials a restored instance has.
@@ -122,7 +126,9 @@ type Credentials string
 
 // What may become of the credentials.
 const (
-	CredentialsKeep   Credentials = "Keep"
+	// CredentialsKeep keeps those of the backup, which are on its volumes.
+	CredentialsKeep Credentials = "Keep"
+	// CredentialsRotate sets a new admin password and cookie secret.
 	CredentialsRotate Credentials = "Rotate"
 )
 
@@ -196,8 +202,10 @@ type RestoreStatus struct {
 	Drill *DrillStatus `json:"drill,omitempty"`
 	// ExpirationTime is when a clone with a timeToLive is removed.
 	ExpirationTime *metav1.Time `json:"expirationTime,omitempty"`
-	// PendingReason and PendingMessage keep the outcome while RollingBack or TearingDown.
-	PendingReason  string `json:"pendingReason,omitempty"`
+	// PendingReason is the reason that Ready will have, while the phase is RollingBack or
+	// TearingDown.
+	PendingReason string `json:"pendingReason,omitempty"`
+	// PendingMessage is the message that Ready will have then.
 	PendingMessage string `json:"pendingMessage,omitempty"`
 	// Volumes are the claims made, one for each CouchDB node.
 	// +listType=map
@@ -256,10 +264,10 @@ type DatabaseStatus struct {
 	Staging string `json:"staging,omitempty"`
 	// KeptAs is what the live database was kept as, when it is replaced.
 	KeptAs string `json:"keptAs,omitempty"`
-	// Written is the number of documents written so far, Total of all there are,
-	// deleted ones included.
+	// Written is the number of documents written so far, deleted ones included.
 	Written int64 `json:"written,omitempty"`
-	Total   int64 `json:"total,omitempty"`
+	// Total is the number of all there are, deleted ones included.
+	Total int64 `json:"total,omitempty"`
 	// Compared is the number of documents, deleted ones included, that were found
 	// to be the same in the copy and in the backup.
 	Compared int64 `json:"compared,omitempty"`

@@ -21,7 +21,9 @@ type BackupSchedule struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	Spec   BackupScheduleSpec   `json:"spec"`
+	// Spec says when backups are taken, which are kept, and when they are proven.
+	Spec BackupScheduleSpec `json:"spec"`
+	// Status is how far it is; written by the controller alone.
 	Status BackupScheduleStatus `json:"status,omitempty"`
 }
 

@@ -102,9 +102,12 @@ type Phase string
 
 // Phases of a Backup and of a Restore. Completed and Failed are final.
 const (
-	PhasePending   Phase = "Pending"
+	// PhasePending: it waits for its turn, or is being checked.
+	PhasePending Phase = "Pending"
+	// PhaseCompleted: done and good. Final.
 	PhaseCompleted Phase = "Completed"
-	PhaseFailed    Phase = "Failed"
+	// PhaseFailed: given up; the reason is that of Ready. Final.
+	PhaseFailed Phase = "Failed"
 
 	// PhasePreparing: freezers start, shard maps and counts are read.
 	PhasePreparing Phase = "Preparing"

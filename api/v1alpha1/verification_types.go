@@ -28,6 +28,7 @@ type Fingerprint string
 
 // The fingerprints.
 const (
+	// FingerprintNone notes nothing of single documents.
 	FingerprintNone Fingerprint = "None"
 	// FingerprintSample notes the revisions of a random sample of documents.
 	FingerprintSample Fingerprint = "Sample"
@@ -54,15 +55,17 @@ type Verification struct {
 	Streamed int64 `json:"streamed,omitempty"`
 	// Digests is the number of databases whose digest is that of the backup.
 	Digests int32 `json:"digests,omitempty"`
-	// Attachments read, and their bytes.
-	Attachments     int64 `json:"attachments,omitempty"`
+	// Attachments read.
+	Attachments int64 `json:"attachments,omitempty"`
+	// AttachmentBytes read.
 	AttachmentBytes int64 `json:"attachmentBytes,omitempty"`
 	// Views that answered.
 	Views int32 `json:"views,omitempty"`
 	// Progress of a verification under way.
 	Progress *VerificationProgress `json:"progress,omitempty"`
-	// StartTime and CompletionTime of the verification.
-	StartTime      *metav1.MicroTime `json:"startTime,omitempty"`
+	// StartTime of the verification.
+	StartTime *metav1.MicroTime `json:"startTime,omitempty"`
+	// CompletionTime of the verification.
 	CompletionTime *metav1.MicroTime `json:"completionTime,omitempty"`
 	// Problems found; empty when all is well. At most 20 are listed.
 	Problems []string `json:"problems,omitempty"`
@@ -72,8 +75,9 @@ type Verification struct {
 
 // VerificationProgress is how far a verification is.
 type VerificationProgress struct {
-	// Done and Total are documents, deleted ones included.
-	Done  int64 `json:"done"`
+	// Done is the number of documents compared so far, deleted ones included.
+	Done int64 `json:"done"`
+	// Total is the number of all there are, deleted ones included.
 	Total int64 `json:"total"`
 	// DocumentsPerSecond since the verification began.
 	DocumentsPerSecond int64 `json:"documentsPerSecond,omitempty"`
@@ -92,15 +96,19 @@ type VerifiedBy struct {
 	// RestoreMilliseconds is the time from the restore's begin to the end of its
 	// verification.
 	RestoreMilliseconds int64 `json:"restoreMilliseconds"`
-	// Databases compared, and shards found on their nodes.
+	// Databases compared.
 	Databases int32 `json:"databases,omitempty"`
-	Shards    int32 `json:"shards,omitempty"`
-	// Documents counted, those of the backup's sample found again, and those streamed
-	// in a Full verification.
+	// Shards found on the node that the map names.
+	Shards int32 `json:"shards,omitempty"`
+	// Documents counted, deleted ones left out.
 	Documents int64 `json:"documents"`
-	Sampled   int64 `json:"sampled,omitempty"`
-	Streamed  int64 `json:"streamed,omitempty"`
-	// Attachments read, and views that answered.
+	// Sampled is the number of those of the backup's sample that were found again.
+	Sampled int64 `json:"sampled,omitempty"`
+	// Streamed is the number of documents read in a Full verification, deleted ones
+	// included.
+	Streamed int64 `json:"streamed,omitempty"`
+	// Attachments read.
 	Attachments int64 `json:"attachments,omitempty"`
-	Views       int32 `json:"views,omitempty"`
+	// Views that answered.
+	Views int32 `json:"views,omitempty"`
 }

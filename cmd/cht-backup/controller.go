@@ -29,6 +29,7 @@ import (
 	"github.com/medic/cht-backup/schedule"
 	"github.com/medic/cht-backup/snapshot"
 	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/checkup"
 	"github.com/medic/cht-backup/snapshot/csi"
 	"github.com/medic/cht-backup/snapshot/ebs/after"
 	"github.com/medic/cht-backup/snapshot/method"
@@ -52,6 +53,7 @@ type config struct {
 	LeaseDuration     time.Duration `mapstructure:"lease-duration"`
 	RequestsPerSecond float32       `mapstructure:"requests-per-second"`
 	IsolationOutside  []string      `mapstructure:"isolation-outside"`
+	CheckupName       string        `mapstructure:"checkup-name"`
 	catalogConfig     `mapstructure:",squash"`
 	EBSCopies         int      `mapstructure:"ebs-copies-per-region"`
 	ClusterName       string   `mapstructure:"cluster-name"`
@@ -76,6 +78,7 @@ func controllerCommand() *cobra.Command {
 	flags.Duration("lease-duration", 15*time.Second, "how long a dead leader is waited for")
 	flags.Float32("requests-per-second", 50, "bound on requests to the Kubernetes API, for backups and for restores each; bursts of twice as many")
 	flags.StringSlice("isolation-outside", nil, "`HOST:PORT,…` that the controller can reach and a clone must not: tried by its isolation probes, beside the source and the Kubernetes API")
+	flags.String("checkup-name", checkup.Name, "ConfigMap in the controller's namespace that its check-up of itself is published in")
 	catalogFlags(flags)
 	flags.Int("ebs-copies-per-region", 20, "EBS snapshots that are copied at once to one Region of one account, over all backups; EC2's own limit is 20 at first")
 	flags.String("cluster-name", "", "name of this cluster in tags and in the catalog; default: the UID of namespace kube-system")
@@ -269,6 +272,9 @@ func setUp(mgr ctrl.Manager, kube *rest.Config, c config) error {
 		After: &after.Worker{EC2: after.On(aws, c.ebsAccount).For, Kube: direct, Now: time.Now, Copies: c.EBSCopies},
 	}
 	if err := c.setUpCatalog(mgr, direct, backups); err != nil {
+		return err
+	}
+	if err := c.setUpCheckup(mgr, kube, backups); err != nil {
 		return err
 	}
 	if err := backups.Setup(mgr); err != nil {

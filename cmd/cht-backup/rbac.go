@@ -24,6 +24,7 @@ package main
 // +kubebuilder:rbac:groups=storage.k8s.io,resources=csinodes,verbs=list
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;create;update;patch;delete;deletecollection
 // +kubebuilder:rbac:groups="",resources=configmaps;services;serviceaccounts,verbs=get;list;create;delete
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=update
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=roles;rolebindings,verbs=get;list;create;delete
 // +kubebuilder:rbac:groups=apps,resources=deployments;statefulsets,verbs=get;list;watch;create;update;patch;delete
 // +kubebuilder:rbac:groups=apps,resources=daemonsets;replicasets,verbs=list

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
+	"helm.sh/helm/v3/pkg/release"
 	"helm.sh/helm/v3/pkg/releaseutil"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -110,6 +112,7 @@ func RenderChart(c *chart.Chart, values map[string]any, r Release) (*Rendered, e
 			return nil, err
 		}
 	}
+	slices.SortStableFunc(hooks, func(a, b *release.Hook) int { return a.Weight - b.Weight })
 	for _, h := range hooks {
 		if out.Hooks, err = decode(out.Hooks, h.Path, h.Manifest); err != nil {
 			return nil, err

@@ -101,3 +101,25 @@ func (p *Place) shown() string { return bucket.CleanURL(p.URL) }
 
 // denied tells whether the bucket says that it is not allowed, now and later.
 func denied(err error) bool { return gcerrors.Code(err) == gcerrors.PermissionDenied }
+
+// Shown is the URL without credentials.
+func (p *Place) Shown() string { return p.shown() }
+
+// Reach asks whether the catalog answers. It waits for nobody, and what it finds has
+// no one else wait.
+func (p *Place) Reach(ctx context.Context) error {
+	b, err := p.shared(ctx)
+	if err != nil {
+		return err
+	}
+	return b.Reach(ctx)
+}
+
+// Try writes an object there and deletes it again.
+func (p *Place) Try(ctx context.Context, cluster string) (bucket.Tried, error) {
+	b, err := p.shared(ctx)
+	if err != nil {
+		return bucket.Tried{}, err
+	}
+	return b.Try(ctx, cluster, p.Now())
+}

@@ -1,0 +1,174 @@
+package chart
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"helm.sh/helm/v3/pkg/chart/loader"
+	"helm.sh/helm/v3/pkg/strvals"
+
+	"github.com/medic/cht-backup/integration/chart/markdown"
+)
+
+// helmFlags are those that the documentation may use, and whether a value follows.
+var helmFlags = map[string]bool{
+	"-n": true, "--namespace": true, "-f": true, "--values": true, "--set": true, "--set-string": true, "--set-file": true, "--set-json": true,
+	"--version": true, "--timeout": true, "--description": true,
+	"--create-namespace": false, "--reuse-values": false, "--reset-then-reuse-values": false, "--install": false, "--wait": false, "--dry-run": false,
+	"--atomic": false, "--skip-crds": false,
+}
+
+// TestHelmCommandsInTheDocumentation holds each `helm install`, `upgrade` and `template`
+// of our charts to the values that they have.
+func TestHelmCommandsInTheDocumentation(t *testing.T) {
+	checked := 0
+	for _, p := range pages(t) {
+		for _, b := range p.Blocks {
+			if b.Language != "sh" {
+				continue
+			}
+			commands, err := b.Commands()
+			if err != nil {
+				t.Errorf("%s:%d: %v", p.Path, b.Line, err)
+			}
+			for _, c := range commands {
+				if len(c.Words) < 2 || c.Words[0] != "helm" || !slices.Contains([]string{"install", "upgrade", "template"}, c.Words[1]) {
+					continue
+				}
+				checked++
+				if err := checkHelm(c.Words[2:]); err != nil {
+					t.Errorf("%s:%d: %s: %v", p.Path, c.Line, strings.Join(c.Words, " "), err)
+				}
+			}
+		}
+	}
+	if checked < 5 {
+		t.Errorf("%d commands were found: they are not read any more", checked)
+	}
+}
+
+func TestHelmCommandsAreCheckedAtAll(t *testing.T) {
+	for _, bad := range []string{
+		"cht-backup charts/cht-backup --set no.such=1", "cht-backup charts/cht-backup --no-such", "cht-backup", "cht-backup charts/none",
+		"cht-backup charts/cht-backup extra", "cht-backup charts/cht-backup --set image=x",
+	} {
+		if err := checkHelm(strings.Fields(bad)); err == nil {
+			t.Errorf("helm install %s was accepted", bad)
+		}
+	}
+}
+
+// theirs are charts of others: only their place is given.
+var theirs = []string{"CHART"}
+
+func checkHelm(words []string) error {
+	values := map[string]any{}
+	var positional []string
+	for i := 0; i < len(words); i++ {
+		word := words[i]
+		if !strings.HasPrefix(word, "-") {
+			positional = append(positional, word)
+			continue
+		}
+		flag, value, joined := strings.Cut(word, "=")
+		takes, known := helmFlags[flag]
+		if !known {
+			return fmt.Errorf("flag %s is not among those that this test knows", flag)
+		}
+		if takes && !joined {
+			if i++; i == len(words) {
+				return fmt.Errorf("flag %s has no value", flag)
+			}
+			value = words[i]
+		}
+		var err error
+		switch flag {
+		case "--set":
+			err = strvals.ParseInto(value, values)
+		case "--set-string":
+			err = strvals.ParseIntoString(value, values)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(positional) != 2 {
+		return fmt.Errorf("%d arguments %q in place of a release and a chart", len(positional), positional)
+	}
+	if slices.Contains(theirs, positional[1]) {
+		return nil
+	}
+	return known(positional[1], values)
+}
+
+// known tells whether the chart has all the values, as what they are given as. The
+// chart's schema may say more; it is asked by rendering.
+func known(folder string, values map[string]any) error {
+	if _, err := os.Stat(filepath.Join(root, folder, "Chart.yaml")); err != nil {
+		return fmt.Errorf("chart %s: %w", folder, err)
+	}
+	c, err := loader.Load(filepath.Join(root, folder))
+	if err != nil {
+		return err
+	}
+	of := func(key string) map[string]any {
+		for _, d := range c.Dependencies() {
+			if d.Name() == key {
+				return d.Values
+			}
+		}
+		return nil
+	}
+	return within(values, c.Values, of, "")
+}
+
+func within(given, defaults map[string]any, dependency func(string) map[string]any, at string) error {
+	for key, value := range given {
+		here := path.Join(at, key)
+		d, there := defaults[key]
+		if sub := dependency(key); at == "" && sub != nil {
+			merged := map[string]any{"enabled": true, "global": map[string]any{}}
+			for k, v := range sub {
+				merged[k] = v
+			}
+			d, there = merged, true
+		}
+		if !there {
+			return fmt.Errorf("there is no value %s", strings.ReplaceAll(here, "/", "."))
+		}
+		inner, isMap := d.(map[string]any)
+		if !isMap || len(inner) == 0 {
+			continue
+		}
+		v, mapGiven := value.(map[string]any)
+		if !mapGiven {
+			return fmt.Errorf("value %s is a map, not %v", strings.ReplaceAll(here, "/", "."), value)
+		}
+		if err := within(v, inner, func(string) map[string]any { return nil }, here); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A block above which <!-- values of CHART --> stands is a values file.
+func valuesOf(b markdown.Block) (folder string, is bool) {
+	return strings.CutPrefix(b.Note, "values of ")
+}
+
+func checkValues(folder, text string) error {
+	values, err := Values(text)
+	if err != nil {
+		return err
+	}
+	if err := known(folder, values); err != nil {
+		return err
+	}
+	_, err = Render(filepath.Join(root, folder), values, Release{Name: path.Base(folder), Namespace: "medic"})
+	return err
+}
