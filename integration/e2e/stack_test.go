@@ -33,7 +33,7 @@ func controllerOf(namespace string) string { return namespace + "-backup" }
 func newStack(t *testing.T, c *harness.Cluster, nodes int) *stack {
 	t.Helper()
 	s := &stack{Options: cht.Defaults(c.TempNamespace(t, "stack"), c.CHTImages()), c: c, release: "cht"}
-	s.Nodes, s.Components = nodes, cht.AllComponents
+	s.Nodes, s.Components, s.StorageClass = nodes, cht.AllComponents, c.StorageClass(t)
 	c.RemoveAfter(t, controllerOf(s.Namespace))
 	t.Cleanup(func() {
 		if !harness.Kept(t) {
@@ -46,7 +46,9 @@ func newStack(t *testing.T, c *harness.Cluster, nodes int) *stack {
 // values of the release; more is laid over them. Without a password among them the chart
 // makes one up.
 func (s *stack) values(more ...map[string]any) map[string]any {
-	return s.c.CHTValues(append([]map[string]any{{"couchdb": map[string]any{"nodes": s.Nodes, "storage": map[string]any{"size": s.Size.String()}}}}, more...)...)
+	own := map[string]any{"couchdb": map[string]any{"nodes": s.Nodes, "storage": map[string]any{"size": s.Size.String(), "className": s.StorageClass}},
+		"cht-backup": map[string]any{"enabled": false}}
+	return s.c.CHTValues(append([]map[string]any{own}, more...)...)
 }
 
 // install installs the chart in a folder and waits until CouchDB answers.

@@ -8,7 +8,24 @@ import (
 	"testing"
 
 	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
+	storagev1 "k8s.io/api/storage/v1"
 )
+
+// StorageClass is the cluster's default one.
+func (c *Cluster) StorageClass(t testing.TB) string {
+	t.Helper()
+	var classes storagev1.StorageClassList
+	if err := c.Client.List(t.Context(), &classes); err != nil {
+		t.Fatalf("list storage classes: %v", err)
+	}
+	for _, one := range classes.Items {
+		if one.Annotations["storageclass.kubernetes.io/is-default-class"] == "true" {
+			return one.Name
+		}
+	}
+	t.Fatal("the cluster has no default storage class")
+	return ""
+}
 
 // StorageHas asks the storage itself, not the cluster, whether it has a snapshot.
 // Only the testbed's can be asked.

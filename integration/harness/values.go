@@ -21,14 +21,20 @@ func (c *Cluster) ControllerValues() map[string]any {
 	}
 }
 
-// CHTValues are values of charts/cht for k3d, with what stands in for the CHT's images;
-// more is laid over them.
+// CHTValues are values of charts/cht for k3d, with what stands in for the CHT's images,
+// which needs next to nothing; more is laid over them.
 func (c *Cluster) CHTValues(more ...map[string]any) map[string]any {
 	values := map[string]any{
 		"platform": "k3d",
+		// Nobody balances any load here.
+		"nginx": map[string]any{"service": map[string]any{"type": "ClusterIP"}},
 		"images": map[string]any{"couchdb": c.Images.CouchDB, "nouveau": c.Images.Nouveau, "haproxy": c.Images.HAProxy, "healthcheck": c.Images.Healthcheck,
 			"api": c.Images.API, "sentinel": c.Images.Sentinel, "upgradeService": c.Images.UpgradeService, "nginx": c.Images.Nginx},
 		"cht-backup": c.ControllerValues(),
+	}
+	for _, part := range []string{"couchdb", "nouveau", "haproxy", "healthcheck", "api", "sentinel", "upgradeService", "nginx"} {
+		little := map[string]any{part: map[string]any{"resources": map[string]any{"requests": map[string]any{"cpu": "1m", "memory": "8Mi"}}}}
+		values = Overlaid(values, little)
 	}
 	for _, one := range more {
 		values = Overlaid(values, one)

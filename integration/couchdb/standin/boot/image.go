@@ -25,6 +25,7 @@ func ImageSpec() Image {
 		Links: map[string]string{
 			"/usr/bin/tini":               "/opt/couchdb/bin/couchdb",
 			"/docker-entrypoint.sh":       "/opt/couchdb/bin/couchdb",
+			"/usr/bin/" + curl:            "/opt/couchdb/bin/couchdb",
 			"/opt/couchdb/erts/bin/" + vm: "/opt/couchdb/bin/couchdb",
 		},
 		Busybox: "/bin/busybox",

@@ -24,6 +24,9 @@ const couchdbUser = 5984
 
 // Main decides by its own name and arguments what this process is.
 func Main(args []string) int {
+	if filepath.Base(args[0]) == curl {
+		return runCurl(args[1:], os.Stdin, os.Stdout)
+	}
 	if filepath.Base(args[0]) == vm {
 		return beam()
 	}
