@@ -27,10 +27,11 @@ func (r *run) system() string { return r.source.Namespace + "-backup" }
 // values are the chart's: what the README's command takes from a values file.
 func (r *run) values() map[string]any {
 	return r.c.CHTValues(map[string]any{
+		"platform":    "other", // which takes the cluster's default storage class
 		"couchdb":     map[string]any{"nodes": r.cfg.nodes, "storage": map[string]any{"size": r.source.Size.String()}},
 		"nouveau":     map[string]any{"enabled": false},
 		"credentials": map[string]any{"user": r.source.User, "password": r.source.Password},
-		"ingress":     map[string]any{"host": r.source.IngressHost},
+		"ingress":     map[string]any{"type": "ingress", "host": r.source.IngressHost},
 		// The controller may work in the namespace that the copy will be in, too.
 		"cht-backup": map[string]any{"namespaces": []any{r.source.Namespace, r.target.Namespace}},
 	})

@@ -9,6 +9,8 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
+	stdlog "log"
 	"os"
 	"os/signal"
 	"strings"
@@ -74,6 +76,7 @@ func main() {
 	// The client libraries' own remarks would stand in the middle of the report; what
 	// matters comes as an error.
 	klog.SetLogger(logr.Discard())
+	stdlog.SetOutput(io.Discard)
 	log.SetLogger(logr.Discard())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second Ctrl-C ends also the clean-up.
