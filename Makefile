@@ -13,7 +13,7 @@ export COUCHDB_IMAGE
 BIN := $(CURDIR)/bin
 E2E_TIMEOUT ?= 75m
 
-.PHONY: all test unit e2e demo bench lint generate check-generated build cluster-up cluster-down
+.PHONY: all test unit e2e demo bench dist lint generate check-generated build cluster-up cluster-down
 
 all: build
 
@@ -30,9 +30,9 @@ test: check-generated lint cluster-up unit e2e
 # them. Folders, since golangci-lint takes import paths for folders and finds none.
 TESTBED_PACKAGES = $$(go list -f '{{.Dir}}' ./... | grep -v -e /cmd/node$$ -e /cmd/coredns$$)
 
-unit:
+unit: $(BIN)/validate-krew-manifest
 	go vet ./...
-	go test ./api/... ./snapshot/... ./restore/... ./schedule/... ./cmd/... ./integration/couchdb/... ./integration/chart/... ./integration/cht/... ./integration/demo/... ./integration/bench/... ./integration/ec2/...
+	go test ./api/... ./snapshot/... ./restore/... ./schedule/... ./cmd/... ./integration/couchdb/... ./integration/chart/... ./integration/cht/... ./integration/demo/... ./integration/bench/... ./integration/ec2/... ./integration/dist/...
 	cd integration/checks && go vet ./... && go test ./...
 	cd integration/testbed && go vet $(TESTBED_PACKAGES) && go test $(TESTBED_PACKAGES)
 
@@ -60,7 +60,13 @@ $(BIN)/testbed:
 
 # Charts whose README.md is made from README.md.gotmpl and values.yaml. Each by itself:
 # charts/cht has the other one as a dependency in its own folder, by a link.
-VALUES_REFERENCES = $(notdir $(patsubst %/README.md.gotmpl,%,$(wildcard charts/*/README.md.gotmpl)))
+VALUES_REFERENCES = $(foreach c,$(notdir $(wildcard charts/*)),$(if $(and $(wildcard charts/$(c)/Chart.yaml),$(wildcard charts/$(c)/README.md.gotmpl)),$(c)))
+
+## dist: archives of the kubectl plugin, their sums and krew's manifest in dist/:
+## make dist VERSION=v0.1.0 BASE_URL=https://HOST/PATH (PLATFORMS=native for one).
+dist: $(BIN)/validate-krew-manifest
+	go run ./integration/dist --version "$(VERSION)" --base-url "$(BASE_URL)" --homepage "$(HOMEPAGE)" $(if $(PLATFORMS),--platforms "$(PLATFORMS)")
+	@if [ -n "$(BASE_URL)" ]; then $(BIN)/validate-krew-manifest -skip-install -manifest dist/cht.yaml; fi
 
 generate: $(BIN)/controller-gen $(BIN)/crd-ref-docs $(BIN)/helm-docs
 	$(BIN)/controller-gen object paths=./api/...
@@ -68,6 +74,7 @@ generate: $(BIN)/controller-gen $(BIN)/crd-ref-docs $(BIN)/helm-docs
 	$(BIN)/controller-gen rbac:roleName=cht-backup paths=./cmd/cht-backup output:rbac:dir=charts/cht-backup/files
 	$(BIN)/crd-ref-docs --log-level=ERROR --source-path=api/v1alpha1 --config=.ci/api-reference/config.yaml --templates-dir=.ci/api-reference \
 		--renderer=markdown --output-path=docs/reference/api.md
+	UPDATE_REFERENCE=1 go test -count=1 -run 'TestReferenceIsUpToDate$$' ./cmd/kubectl-cht/internal/command
 	for chart in $(VALUES_REFERENCES); do \
 		(cd charts/$$chart && $(BIN)/helm-docs --log-level=warning --sort-values-order=file --skip-version-footer) || exit 1; done
 
@@ -76,11 +83,17 @@ check-generated: generate
 	git diff --exit-code -- api charts/cht-backup/crds charts/cht-backup/files docs/reference charts/cht-backup/README.md charts/cht/README.md
 	@test -z "$$(git ls-files --others --exclude-standard -- docs/reference $(VALUES_REFERENCES:%=charts/%/README.md))" || { echo "generated and not committed: docs/reference, charts/*/README.md"; exit 1; }
 
-lint: $(BIN)/golangci-lint
+lint: $(BIN)/golangci-lint lint-charts
 	@test -z "$$(gofmt -l api cmd snapshot restore schedule integration)" || { gofmt -l api cmd snapshot restore schedule integration; exit 1; }
 	$(BIN)/golangci-lint run ./...
 	cd integration/checks && $(BIN)/golangci-lint run --config $(CURDIR)/.golangci.yml ./...
 	cd integration/testbed && $(BIN)/golangci-lint run --config $(CURDIR)/.golangci.yml $(TESTBED_PACKAGES)
+
+## lint-charts: kube-score on the charts as rendered for every platform. What it finds
+## and is meant stands, with the reason, in integration/chart/score.
+.PHONY: lint-charts
+lint-charts: $(BIN)/kube-score
+	go run ./integration/chart/cmd/score-charts $(BIN)/kube-score
 
 $(BIN)/%: .ci/tools/%/go.mod .ci/tools/%/go.sum
 	cd .ci/tools/$* && go build -o $@ $$(sed -n "s/^tool //p" go.mod)

@@ -130,7 +130,6 @@ func (r *Reconciler) tearDown(ctx context.Context, restore *api.Restore) error {
 	}
 	r.end(restore, api.PhaseFailed)
 	r.conclude(restore, false, why, message)
-	r.tellBackup(ctx, restore)
 	return nil
 }
 

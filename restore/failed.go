@@ -61,7 +61,6 @@ func (r *Reconciler) failed(ctx context.Context, restore *api.Restore, err error
 	}
 	r.end(restore, api.PhaseFailed)
 	r.conclude(restore, false, e.Reason, err.Error())
-	r.tellBackup(ctx, restore)
 	return nil
 }
 

@@ -55,6 +55,11 @@ func (r *Reconciler) proveIsolation(ctx context.Context, w *work) error {
 	if err := r.save(ctx, restore); err != nil {
 		return err
 	}
+	kind := corev1.EventTypeWarning
+	if found.Result == api.IsolationEnforced {
+		kind = corev1.EventTypeNormal
+	}
+	status.Event(r.Events, restore, kind, "Isolation"+string(found.Result), found.Message)
 	return r.dropProbes(ctx, restore)
 }
 
@@ -96,13 +101,12 @@ func (r *Reconciler) dropProbes(ctx context.Context, restore *api.Restore) error
 func (r *Reconciler) tellIsolation(restore *api.Restore, found api.Isolation) {
 	found.Message = status.Clip(found.Message)
 	restore.Status.Isolation = &found
-	is, kind := metav1.ConditionFalse, corev1.EventTypeWarning
+	is := metav1.ConditionFalse
 	if found.Result == api.IsolationEnforced {
-		is, kind = metav1.ConditionTrue, corev1.EventTypeNormal
+		is = metav1.ConditionTrue
 	}
 	meta.SetStatusCondition(&restore.Status.Conditions, metav1.Condition{Type: api.ConditionIsolated, Status: is, Reason: string(found.Result),
 		Message: found.Message, ObservedGeneration: restore.Generation})
-	status.Event(r.Events, restore, kind, "Isolation"+string(found.Result), found.Message)
 }
 
 // evidence puts what the probes reported beside what the controller found at the

@@ -33,6 +33,9 @@ func (r *Reconciler) findRecord(ctx context.Context, restore *api.Restore) (cata
 	// A live Backup of that name is the one that is meant, and its state counts.
 	var backup api.Backup
 	err = r.Client.Get(ctx, client.ObjectKey{Namespace: source.Namespace, Name: source.Name}, &backup)
+	if r.Narrow && apierrors.IsForbidden(err) {
+		return catalog.Head{}, reason.Refuse(api.ReasonNotAllowed, "this controller has no rights in namespace %s, where backup %s is: its rbac-scope is Namespaced, and its setting namespaces does not list %s (values rbac.scope and namespaces of its chart)", source.Namespace, source.Name, source.Namespace)
+	}
 	if client.IgnoreNotFound(err) != nil {
 		return catalog.Head{}, fmt.Errorf("get backup %s/%s: %w", source.Namespace, source.Name, err)
 	}
@@ -82,6 +85,9 @@ func allowed(h catalog.Head, namespace string) error {
 
 // preflight refuses before anything is made.
 func (r *Reconciler) preflight(ctx context.Context, w *work) error {
+	if err := r.scratchAllowed(w.restore); err != nil {
+		return err
+	}
 	if err := r.onlyOperation(ctx, w.restore); err != nil {
 		return err
 	}

@@ -27,8 +27,8 @@ import (
 	"github.com/medic/cht-backup/snapshot"
 	"github.com/medic/cht-backup/snapshot/await"
 	"github.com/medic/cht-backup/snapshot/catalog"
-	"github.com/medic/cht-backup/snapshot/metrics"
 	"github.com/medic/cht-backup/snapshot/reason"
+	"github.com/medic/cht-backup/snapshot/served"
 	"github.com/medic/cht-backup/snapshot/status"
 )
 
@@ -67,7 +67,11 @@ type Reconciler struct {
 	// ClusterTag is what the cloud's tags call the cluster (KubernetesCluster,
 	// kubernetes.io/cluster/NAME); "" puts none on the volumes made.
 	ClusterTag string
-	Now        func() time.Time
+	// Served are the namespaces that this controller works on; nil is all.
+	Served *served.Namespaces
+	// Narrow: it has rights in namespaces that it was told, and makes and deletes none.
+	Narrow bool
+	Now    func() time.Time
 
 	drills *places
 }
@@ -75,11 +79,13 @@ type Reconciler struct {
 // Setup registers the reconciler. At most parallel restores run at once.
 func (r *Reconciler) Setup(mgr ctrl.Manager, parallel int) error {
 	r.drills = newPlaces()
+	gate := r.Served.Gate(r)
 	return ctrl.NewControllerManagedBy(mgr).For(&api.Restore{}).
+		WatchesRawSource(gate.Woken()).
 		WatchesRawSource(ctrlsource.Channel(r.drills.wake, &handler.EnqueueRequestForObject{})).
 		Watches(&api.Restore{}, handler.EnqueueRequestsFromMapFunc(ofScratch)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: parallel, RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[ctrl.Request](10*time.Millisecond, longestPause)}).
-		Complete(r)
+		Complete(gate)
 }
 
 // Reconcile brings one Restore forward by one step. Every step can be repeated.
@@ -120,9 +126,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 			return ctrl.Result{}, saveErr
 		}
 	}
-	if restore.Spec.Drill != nil && snapshot.Ended(restore.Status.Phase) {
-		metrics.DrillEnded(restore)
-	}
+	r.tell(ctx, was, restore)
 	if err != nil || restore.Status.Phase == api.PhasePlanned || snapshot.Ended(restore.Status.Phase) && restore.Status.ExpirationTime == nil {
 		return ctrl.Result{}, err
 	}
@@ -255,7 +259,7 @@ func (r *Reconciler) progress(restore *api.Restore, message string) {
 }
 
 func (r *Reconciler) conclude(restore *api.Restore, good bool, why, message string) {
-	status.Conclude(r.Events, restore, &restore.Status.Conditions, good, why, message)
+	status.Conclude(restore, &restore.Status.Conditions, good, why, message)
 }
 
 func (r *Reconciler) save(ctx context.Context, restore *api.Restore) error {

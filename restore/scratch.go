@@ -55,6 +55,23 @@ func scratchFor(restore *api.Restore) map[string]string {
 	return map[string]string{api.ScratchForAnnotation: restore.Namespace + "/" + restore.Name}
 }
 
+// scratchAllowed refuses what needs a namespace that is not there yet where none may be
+// made.
+func (r *Reconciler) scratchAllowed(restore *api.Restore) error {
+	what := ""
+	switch {
+	case !r.Narrow:
+	case restore.Spec.Drill != nil:
+		what = "a drill"
+	case restore.Spec.Database != nil:
+		what = "a restore of one database"
+	}
+	if what == "" {
+		return nil
+	}
+	return reason.Refuse(api.ReasonNotAllowed, "%s needs a namespace that is made for it, and this controller has rights only in those that it was told: its rbac-scope is Namespaced (value rbac.scope of its chart; Cluster allows this, see docs/scope.md)", what)
+}
+
 // scratchFits refuses unless the scratch namespace can be filled, and takes over
 // what somebody should weigh of that.
 func (r *Reconciler) scratchFits(ctx context.Context, w *work) error {

@@ -14,7 +14,6 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/await"
-	"github.com/medic/cht-backup/snapshot/metrics"
 	"github.com/medic/cht-backup/snapshot/status"
 )
 
@@ -39,9 +38,6 @@ func setExpiration(restore *api.Restore) {
 // and begins to remove a clone whose time is over. That is written down before
 // anything is touched, so that a later extension cannot leave half a clone.
 func (r *Reconciler) expire(ctx context.Context, restore *api.Restore) (ctrl.Result, error) {
-	if restore.Spec.Drill != nil {
-		metrics.DrillSeen(restore) // a controller that starts anew knows nothing of it
-	}
 	if restore.Status.Phase == api.PhaseExpired {
 		return ctrl.Result{}, nil
 	}
@@ -58,6 +54,7 @@ func (r *Reconciler) expire(ctx context.Context, restore *api.Restore) (ctrl.Res
 		if err := r.save(ctx, restore); err != nil {
 			return ctrl.Result{}, err
 		}
+		r.tell(ctx, was, restore)
 	}
 	return ctrl.Result{RequeueAfter: after}, nil
 }
@@ -83,7 +80,6 @@ func (r *Reconciler) expiring(ctx context.Context, restore *api.Restore) error {
 		restore.Status.Notes = append(restore.Status.Notes, said)
 	}
 	status.Set(restore, &restore.Status.Conditions, metav1.ConditionFalse, api.ReasonExpired, message)
-	status.Event(r.Events, restore, corev1.EventTypeNormal, api.ReasonExpired, message)
 	return nil
 }
 

@@ -109,7 +109,8 @@ func (r *Reconciler) runNow(ctx context.Context, s *api.BackupSchedule, n *names
 // made is false when something else has the name, which is told.
 func (r *Reconciler) create(ctx context.Context, s *api.BackupSchedule, o client.Object) (made bool, err error) {
 	err = r.Client.Create(ctx, o)
-	if err == nil {
+	if err == nil { // done, whatever becomes of the status
+		status.Event(r.Events, s, corev1.EventTypeNormal, api.ReasonStarted, fmt.Sprintf("%s %s was made", kindOf(o), o.GetName()))
 		return true, nil
 	}
 	if !apierrors.IsAlreadyExists(err) {
@@ -122,9 +123,17 @@ func (r *Reconciler) create(ctx context.Context, s *api.BackupSchedule, o client
 	if there.GetLabels()[api.ScheduleLabel] == s.Name {
 		return true, nil
 	}
-	status.Event(r.Events, s, corev1.EventTypeWarning, api.ReasonNameTaken,
+	status.Event(r.later, s, corev1.EventTypeWarning, api.ReasonNameTaken,
 		fmt.Sprintf("the run %s cannot be made: there is another object of that name, which is not of this schedule; rename one of them", o.GetName()))
 	return false, nil
+}
+
+// kindOf says what a run is.
+func kindOf(o client.Object) string {
+	if _, drill := o.(*api.Restore); drill {
+		return "drill"
+	}
+	return "backup"
 }
 
 // tellMissed raises the event of runs that are not made up for.
@@ -136,6 +145,6 @@ func (r *Reconciler) tellMissed(s *api.BackupSchedule, what string, missed []tim
 	for _, at := range missed[max(0, len(missed)-5):] {
 		which = append(which, at.UTC().Format(time.RFC3339))
 	}
-	status.Event(r.Events, s, corev1.EventTypeWarning, api.ReasonRunsMissed,
+	status.Event(r.later, s, corev1.EventTypeWarning, api.ReasonRunsMissed,
 		fmt.Sprintf("%d %s runs were missed, the latest due at %s: the controller was down or the instance busy, and only the latest is made up for, within startingDeadlineSeconds", len(missed), what, strings.Join(which, ", ")))
 }

@@ -13,10 +13,11 @@ import (
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/schedule/retention"
-	"github.com/medic/cht-backup/snapshot/metrics"
+	"github.com/medic/cht-backup/snapshot/served"
 	"github.com/medic/cht-backup/snapshot/status"
 )
 
@@ -30,8 +31,13 @@ type Reconciler struct {
 	// of old news would be a second stall.
 	Client client.Client
 	Events events.EventRecorder
+	// Served are the namespaces that this controller works on; nil is all.
+	Served *served.Namespaces
 	// Now is the clock, for the tests.
 	Now func() time.Time
+
+	// later are the events of one turn that tell of what its status will say.
+	later *status.Buffer
 }
 
 // Reconcile does what is due of one schedule. Whatever it makes has a name that
@@ -40,21 +46,23 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	s := &api.BackupSchedule{}
 	err := r.Client.Get(ctx, req.NamespacedName, s)
 	if apierrors.IsNotFound(err) || err == nil && s.DeletionTimestamp != nil {
-		metrics.ScheduleGone(req.Namespace, req.Name)
 		return ctrl.Result{}, nil // its backups stay
 	}
 	if err != nil {
 		return ctrl.Result{}, fmt.Errorf("get schedule %s: %w", req, err)
 	}
 	was := s.DeepCopy()
-	look, err := r.tend(ctx, s)
+	turn := *r
+	turn.later = &status.Buffer{}
+	look, err := turn.tend(ctx, s)
 	s.Status.ObservedGeneration = s.Generation
-	metrics.ScheduleSeen(s, meta.IsStatusConditionTrue(s.Status.Conditions, api.ConditionReady))
 	if !equality.Semantic.DeepEqual(was.Status, s.Status) {
 		if saveErr := r.save(ctx, s); saveErr != nil {
-			return ctrl.Result{}, client.IgnoreNotFound(saveErr)
+			return ctrl.Result{}, client.IgnoreNotFound(saveErr) // what was to be told is found again
 		}
 	}
+	turn.later.Flush(r.Events)
+	logTurn(ctx, was, s)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -150,7 +158,7 @@ func (r *Reconciler) invalid(s *api.BackupSchedule, err error) {
 	ready := meta.FindStatusCondition(s.Status.Conditions, api.ConditionReady)
 	message := status.Clip(err.Error() + "; no backup is taken until it is corrected")
 	if ready == nil || ready.Reason != api.ReasonInvalidSchedule || ready.Message != message {
-		status.Event(r.Events, s, corev1.EventTypeWarning, api.ReasonInvalidSchedule, message)
+		status.Event(r.later, s, corev1.EventTypeWarning, api.ReasonInvalidSchedule, message)
 	}
 	s.Status.NextRun = ""
 	rest(&s.Status)
@@ -192,6 +200,14 @@ func conclude(s *api.BackupSchedule, noDrills, noRetention error) {
 		set(metav1.ConditionFalse, api.ReasonRunsMissed, "the run due at %s was missed, and none was made since; %d were missed in all", st.LastMissed.UTC().Format(time.RFC3339), st.MissedRuns)
 	default:
 		set(metav1.ConditionTrue, api.ReasonScheduled, "backups are taken as scheduled")
+	}
+}
+
+// logTurn writes a line where the condition Ready has come to another reason.
+func logTurn(ctx context.Context, was, is *api.BackupSchedule) {
+	before, c := meta.FindStatusCondition(was.Status.Conditions, api.ConditionReady), meta.FindStatusCondition(is.Status.Conditions, api.ConditionReady)
+	if c != nil && (before == nil || before.Reason != c.Reason) {
+		log.FromContext(ctx).Info("schedule", "ready", c.Status, "reason", c.Reason, "message", c.Message)
 	}
 }
 

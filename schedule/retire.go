@@ -13,9 +13,6 @@ import (
 	"github.com/medic/cht-backup/snapshot/status"
 )
 
-// reasonRemoved is that of the event which tells what retention removed.
-const reasonRemoved = "RetentionRemoved"
-
 // retire deletes the schedule's backups that its retention does not keep. Their own
 // finalizers remove snapshots and records.
 func (r *Reconciler) retire(ctx context.Context, s *api.BackupSchedule, policy retention.Policy, zone *time.Location, n *namespace) error {
@@ -49,7 +46,7 @@ func (r *Reconciler) retire(ctx context.Context, s *api.BackupSchedule, policy r
 			return fmt.Errorf("delete backup %s/%s, which the retention does not keep (%s): %w", b.Namespace, b.Name, d.Reason(), err)
 		}
 		s.Status.Removed++
-		status.Event(r.Events, s, corev1.EventTypeNormal, reasonRemoved, fmt.Sprintf("backup %s is removed: %s", b.Name, d.Reason()))
+		status.Event(r.Events, s, corev1.EventTypeNormal, api.ReasonRemoved, fmt.Sprintf("backup %s is removed: %s", b.Name, d.Reason()))
 	}
 	return nil
 }

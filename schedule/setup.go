@@ -27,12 +27,14 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 	schedules := handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []ctrl.Request {
 		return schedulesOf(ctx, mgr.GetCache(), o.GetNamespace())
 	})
+	gate := r.Served.Gate(r)
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&api.BackupSchedule{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&api.Backup{}, schedules, builder.WithPredicates(matters())).
 		Watches(&api.Restore{}, schedules, builder.WithPredicates(matters())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[ctrl.Request](100*time.Millisecond, longestPause)}).
-		Complete(r)
+		WatchesRawSource(gate.Woken()).
+		Complete(gate)
 }
 
 // matters passes what changes what a schedule has to do: an operation that ended or

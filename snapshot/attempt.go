@@ -87,12 +87,17 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup, instance *found
 
 	// 4. Hold, cut, release.
 	var volumes []api.VolumeStatus
+	released := func() {}
+	if h.mode != api.QuiesceNone {
+		released = metrics.Holding(b.Namespace, r.Now())
+	}
 	times, err := quiesce.Stall(ctx, h.streams, h.maxStall, func(ctx context.Context) (err error) {
 		volumes, err = cut.Make(ctx)
 		return err
 	})
-	log.FromContext(ctx).Info("stall", "mode", h.mode, "quiesce", times.Quiesced.Sub(times.Start), "cut", times.Cut.Sub(times.Quiesced),
-		"release", times.Released.Sub(times.Cut), "total", times.Released.Sub(times.Start), "error", fmt.Sprint(err))
+	released()
+	log.FromContext(ctx).Info("stall", "attempt", b.Status.Attempt, "mode", h.mode, "quiesce", times.Quiesced.Sub(times.Start).String(), "cut", times.Cut.Sub(times.Quiesced).String(),
+		"release", times.Released.Sub(times.Cut).String(), "total", times.Released.Sub(times.Start).String(), "error", orNone(err))
 	r.noteStall(b, h, times)
 	if err != nil {
 		return 0, err
@@ -134,7 +139,7 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup, instance *found
 	}
 	b.Status.Databases = int32(len(before.ShardMaps)) //nolint:gosec // far below
 	b.Status.Documents, b.Status.DataBytes = amount(infos)
-	if err := r.enter(ctx, b, api.PhaseFinishing, "the CHT runs on; waiting until the storage has the snapshots ready"); err != nil {
+	if err := r.enter(ctx, b, api.PhaseFinishing, heldFor(b)+"; the CHT runs on, waiting until the storage has the snapshots ready"); err != nil {
 		return 0, err
 	}
 	if b.Spec.Fingerprint == api.FingerprintFull {
@@ -266,10 +271,22 @@ func (r *Reconciler) finish(ctx context.Context, b *api.Backup) (again time.Dura
 		return time.Second, err
 	}
 	b.Status.CompletionTime, b.Status.Phase = &now, api.PhaseCompleted
-	held := "nothing was held"
-	if b.Status.QuiesceMode != api.QuiesceNone {
-		held = fmt.Sprintf("writes were held for %d ms", *b.Status.StallMilliseconds)
-	}
-	r.conclude(b, true, api.ReasonCompleted, fmt.Sprintf("%s backup, CouchDB nodes: %d, %s", b.Status.Consistency, b.Status.Nodes, held))
+	r.conclude(b, true, api.ReasonCompleted, fmt.Sprintf("%s backup, CouchDB nodes: %d, %s", b.Status.Consistency, b.Status.Nodes, heldFor(b)))
 	return 0, nil
+}
+
+// heldFor tells people of the stall.
+func heldFor(b *api.Backup) string {
+	if b.Status.QuiesceMode == api.QuiesceNone {
+		return "nothing was held"
+	}
+	return fmt.Sprintf("writes were held for %d ms", *b.Status.StallMilliseconds)
+}
+
+// orNone is an error for the log.
+func orNone(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }

@@ -24,6 +24,15 @@ type Catalog interface {
 	Remove(ctx context.Context, b *api.Backup) (again time.Duration, err error)
 }
 
+// Wants tells whether the record of a completed backup is not in the catalog; nil where
+// there is none.
+func (r *Reconciler) Wants() func(*api.Backup) bool {
+	if r.Catalog == nil {
+		return nil
+	}
+	return r.Catalog.Wants
+}
+
 // removeFromCatalog takes the record of a backup that is deleted out of the catalog.
 func (r *Reconciler) removeFromCatalog(ctx context.Context, b *api.Backup) (again time.Duration, err error) {
 	if r.Catalog == nil {
@@ -40,5 +49,9 @@ func (r *Reconciler) passOver(ctx context.Context, b *api.Backup) error {
 	}
 	b.Status.Phase = api.PhaseFailed
 	r.conclude(b, false, api.ReasonImported, "the label "+api.ImportedLabel+" marks Backups that only show a record of the catalog; nothing was done for this one. Create another without it")
-	return r.save(ctx, b)
+	if err := r.save(ctx, b); err != nil {
+		return err
+	}
+	r.tell(ctx, "", b)
+	return nil
 }

@@ -94,6 +94,7 @@ func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Dura
 		return stillThere, nil
 	}
 	r.later.Delete(b.UID)
+	r.told.Delete(b.UID)
 	base := b.DeepCopy()
 	controllerutil.RemoveFinalizer(b, api.Finalizer)
 	if err := r.Client.Patch(ctx, b, client.MergeFrom(base)); client.IgnoreNotFound(err) != nil {

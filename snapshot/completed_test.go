@@ -221,7 +221,7 @@ func TestUnsettledAreLookedAtOnStart(t *testing.T) {
 		b.Status.Copies = []api.CopyStatus{{Name: "dr"}}
 		b.Status.Conditions = []metav1.Condition{copied(metav1.ConditionTrue, api.ReasonDone), {Type: api.ConditionReady}}
 	}))
-	if s := slim.(*api.Backup).Status; err != nil || len(s.Conditions) != 1 || s.Conditions[0].Reason != api.ReasonDone || s.Conditions[0].Message != "" || s.Copies != nil {
+	if s := slim.(*api.Backup).Status; err != nil || len(s.Conditions) != 2 || s.Conditions[0].Reason != api.ReasonDone || s.Conditions[0].Message != "" || s.Copies != nil {
 		t.Errorf("%+v, %v", s, err)
 	}
 }

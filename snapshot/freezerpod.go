@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -28,6 +29,12 @@ const (
 	scratchPath = "/scratch"
 )
 
+// freezerShare is what each container of a freezer asks of its machine. Without a
+// request its processes would get next to nothing on a machine that is busy, with the
+// very CouchDB that it holds still: its watchdog would not answer in time, and it
+// would thaw late.
+var freezerShare = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("50m"), corev1.ResourceMemory: resource.MustParse("32Mi")}
+
 // FreezerPod is the pod that freezes one CouchDB node's volume. It runs on the
 // same machine and mounts the same claim, which ReadWriteOnce allows, read-only:
 // a freeze needs no write. Two containers, so that nothing that kills the one
@@ -37,7 +44,8 @@ func FreezerPod(b *api.Backup, node cht.Node, image string) *corev1.Pod {
 	container := func(name, command string) corev1.Container {
 		return corev1.Container{
 			Name: name, Image: image, ImagePullPolicy: corev1.PullIfNotPresent,
-			Command: []string{"/cht-backup", "freezer", command},
+			Command:   []string{"/cht-backup", "freezer", command},
+			Resources: corev1.ResourceRequirements{Requests: freezerShare.DeepCopy()},
 			SecurityContext: &corev1.SecurityContext{
 				RunAsUser: &root, RunAsNonRoot: &no, ReadOnlyRootFilesystem: &yes, AllowPrivilegeEscalation: &yes,
 				Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}, Add: []corev1.Capability{"SYS_ADMIN"}},
@@ -68,34 +76,100 @@ func FreezerPod(b *api.Backup, node cht.Node, image string) *corev1.Pod {
 	}
 }
 
-// startFreezers creates the freezer pods and waits until all run.
+// startFreezers creates the freezer pods and waits until all run. A machine that has
+// no room for what they ask for gets them without: better a freezer with little time
+// than none.
 func startFreezers(ctx context.Context, c client.WithWatch, b *api.Backup, nodes []cht.Node, image string) error {
 	for _, node := range nodes {
-		pod := FreezerPod(b, node, image)
-		if err := c.Create(ctx, pod); apierrors.IsForbidden(err) {
-			return reason.Failed(api.ReasonQuiesceUnavailable, "the freezer pod is not admitted (the namespace's pod security level must be privileged for mode Freeze; mode Pause needs no such pod): %w", err)
-		} else if err != nil && !apierrors.IsAlreadyExists(err) {
-			return fmt.Errorf("create freezer pod %s/%s: %w", pod.Namespace, pod.Name, err)
+		if err := createFreezer(ctx, c, FreezerPod(b, node, image)); err != nil {
+			return err
 		}
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, freezerWithin, errors.New("it did not start in "+freezerWithin.String()))
 	defer cancel()
-	var pods corev1.PodList
-	err := await.List(ctx, c, &pods, func() (string, error) {
-		if len(pods.Items) < len(nodes) {
-			return "freezer pods", nil
+	turnedAway, err := awaitFreezers(ctx, c, b, len(nodes))
+	if err == nil && len(turnedAway) > 0 {
+		if err := modestFreezers(ctx, c, b, nodes, image, turnedAway); err != nil {
+			return err
 		}
-		for _, pod := range pods.Items {
-			if what := notRunning(pod); what != "" {
-				return what, nil
-			}
-		}
-		return "", nil
-	}, client.InNamespace(b.Namespace), client.MatchingLabels{api.BackupUIDLabel: string(b.UID), api.RoleLabel: RoleFreezer})
+		_, err = awaitFreezers(ctx, c, b, len(nodes))
+	}
 	if err != nil && ctx.Err() != nil {
 		return reason.Failed(api.ReasonQuiesceUnavailable, "%w", err)
 	}
 	return err
+}
+
+func createFreezer(ctx context.Context, c client.Client, pod *corev1.Pod) error {
+	if err := c.Create(ctx, pod); apierrors.IsForbidden(err) {
+		return reason.Failed(api.ReasonQuiesceUnavailable, "the freezer pod is not admitted (the namespace's pod security level must be privileged for mode Freeze; mode Pause needs no such pod): %w", err)
+	} else if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create freezer pod %s/%s: %w", pod.Namespace, pod.Name, err)
+	}
+	return nil
+}
+
+// awaitFreezers waits until all freezer pods run, or gives those that their machine
+// turned away for lack of room.
+func awaitFreezers(ctx context.Context, c client.WithWatch, b *api.Backup, count int) (turnedAway map[string]bool, err error) {
+	var pods corev1.PodList
+	err = await.List(ctx, c, &pods, func() (string, error) {
+		turnedAway = map[string]bool{}
+		waiting := ""
+		if len(pods.Items) < count {
+			waiting = "freezer pods"
+		}
+		for _, pod := range pods.Items {
+			if noRoom(pod) {
+				turnedAway[pod.Name] = true
+			} else if what := notRunning(pod); what != "" {
+				waiting = what
+			}
+		}
+		return waiting, nil
+	}, freezersOf(b)...)
+	return turnedAway, err
+}
+
+// modestFreezers puts pods that ask for nothing in the place of those turned away.
+func modestFreezers(ctx context.Context, c client.WithWatch, b *api.Backup, nodes []cht.Node, image string, turnedAway map[string]bool) error {
+	for _, node := range nodes {
+		pod := FreezerPod(b, node, image)
+		if !turnedAway[pod.Name] {
+			continue
+		}
+		if err := c.Delete(ctx, pod, client.GracePeriodSeconds(0)); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("delete freezer pod %s/%s, which its machine has no room for: %w", pod.Namespace, pod.Name, err)
+		}
+		var left corev1.PodList
+		if err := await.List(ctx, c, &left, func() (string, error) {
+			for _, one := range left.Items {
+				if one.Name == pod.Name && noRoom(one) {
+					return "the end of freezer pod " + pod.Name, nil
+				}
+			}
+			return "", nil
+		}, freezersOf(b)...); err != nil {
+			return err
+		}
+		for i := range pod.Spec.Containers {
+			pod.Spec.Containers[i].Resources = corev1.ResourceRequirements{}
+		}
+		if err := createFreezer(ctx, c, pod); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// noRoom tells that the kubelet did not admit a pod, which was put on its machine
+// without asking the scheduler.
+func noRoom(pod corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodFailed && (pod.Status.Reason == "OutOfcpu" || pod.Status.Reason == "OutOfmemory")
+}
+
+func freezersOf(b *api.Backup) []client.ListOption {
+	return []client.ListOption{client.InNamespace(b.Namespace), client.MatchingLabels{api.BackupUIDLabel: string(b.UID), api.RoleLabel: RoleFreezer}}
 }
 
 func notRunning(pod corev1.Pod) string {
@@ -125,7 +199,7 @@ func (r *Reconciler) thawed(ctx context.Context, b *api.Backup) (left int, err e
 // removeFreezers deletes the backup's freezer pods and tells how many are left.
 func removeFreezers(ctx context.Context, c client.Client, b *api.Backup) (left int, err error) {
 	var pods corev1.PodList
-	if err := c.List(ctx, &pods, client.InNamespace(b.Namespace), client.MatchingLabels{api.BackupUIDLabel: string(b.UID), api.RoleLabel: RoleFreezer}); err != nil {
+	if err := c.List(ctx, &pods, freezersOf(b)...); err != nil {
 		return 0, fmt.Errorf("list freezer pods: %w", err)
 	}
 	for i := range pods.Items {

@@ -38,6 +38,11 @@ func (r *Reconciler) lineUp(ctx context.Context) error {
 			if b.DeletionTimestamp != nil || b.IsImported() {
 				continue
 			}
+			if mine, err := r.Served.Expected(ctx, b.Namespace); err != nil {
+				return err
+			} else if !mine {
+				continue // it is in another controller's line
+			}
 			switch b.Status.Phase {
 			case "", api.PhasePending:
 				all = append(all, queue.Known{Backup: inLine(b)})

@@ -7,9 +7,9 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -23,6 +23,7 @@ import (
 	"github.com/medic/cht-backup/snapshot/queue"
 	"github.com/medic/cht-backup/snapshot/quiesce"
 	"github.com/medic/cht-backup/snapshot/reason"
+	"github.com/medic/cht-backup/snapshot/served"
 	"github.com/medic/cht-backup/snapshot/status"
 )
 
@@ -48,13 +49,18 @@ type Reconciler struct {
 	// where there is none.
 	After   Aftercare
 	Catalog Catalog
+	// Served are the namespaces that this controller works on; nil is all.
+	Served *served.Namespaces
 
 	starting sync.Mutex // guards the making of line
 	line     *queue.Queue
 	// later are the earliest times of the next attempt, where the storage asked for
 	// patience. A controller that starts anew has none, and may ask too early once.
-	later sync.Map                   // types.UID to time.Time
-	work  func(types.NamespacedName) // hands a backup to the controller's workers
+	later sync.Map // types.UID to time.Time
+	// told are the phases that were last told of, of backups under way: one turn writes
+	// several down.
+	told sync.Map                   // types.UID to api.Phase
+	work func(types.NamespacedName) // hands a backup to the controller's workers
 }
 
 // Reconcile brings one Backup forward. Which step is next follows from the
@@ -97,6 +103,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	// What is cleaned up is Pending too, and comes into line in a while.
 	waits = err == nil && b.Status.Phase == api.PhasePending && was.Status.Phase != api.PhaseCleaningUp
+	r.tell(ctx, was.Status.Phase, b)
 	if Ended(b.Status.Phase) && !Ended(was.Status.Phase) {
 		metrics.BackupEnded(b)
 		if r.unsettled(b) {
@@ -161,9 +168,6 @@ func (r *Reconciler) failed(b *api.Backup, err error) (time.Duration, error) {
 		}
 	}
 	b.Status.Phase = api.PhaseCleaningUp
-	if retry { // otherwise the end is told when it has come
-		status.Event(r.Events, b, corev1.EventTypeWarning, e.Reason, message)
-	}
 	status.Set(b, &b.Status.Conditions, metav1.ConditionUnknown, e.Reason, message)
 	return time.Millisecond, nil
 }
@@ -184,9 +188,36 @@ func (r *Reconciler) patience(b *api.Backup) time.Duration {
 
 // enter writes a phase down before its work begins.
 func (r *Reconciler) enter(ctx context.Context, b *api.Backup, phase api.Phase, message string) error {
+	was := b.Status.Phase
 	b.Status.Phase = phase
 	r.progress(b, message)
-	return r.save(ctx, b)
+	if err := r.save(ctx, b); err != nil {
+		return err
+	}
+	r.tell(ctx, was, b)
+	return nil
+}
+
+// tell tells of a change of phase that has been written down. No event is raised of
+// the hold: from the last look to the release nothing is sent that need not be.
+func (r *Reconciler) tell(ctx context.Context, was api.Phase, b *api.Backup) {
+	if last, known := r.told.Swap(b.UID, b.Status.Phase); known {
+		was, _ = last.(api.Phase)
+	}
+	if Ended(b.Status.Phase) {
+		r.told.Delete(b.UID)
+	}
+	t := status.Turn{Was: was, Is: b.Status.Phase, Conditions: b.Status.Conditions}
+	switch t.Is {
+	case api.PhasePending, api.PhaseCutting:
+		t.Quiet = true
+	case api.PhaseCleaningUp:
+		t.Trouble, t.Quiet = true, b.Status.PendingReason != "" // the end is told when it has come
+		if c := meta.FindStatusCondition(t.Conditions, api.ConditionReady); c != nil && !t.Quiet && was != t.Is {
+			metrics.AttemptFailed(b, c.Reason)
+		}
+	}
+	status.Turned(ctx, r.Events, b, t)
 }
 
 func (r *Reconciler) progress(b *api.Backup, message string) {
@@ -194,7 +225,7 @@ func (r *Reconciler) progress(b *api.Backup, message string) {
 }
 
 func (r *Reconciler) conclude(b *api.Backup, good bool, why, message string) {
-	status.Conclude(r.Events, b, &b.Status.Conditions, good, why, message)
+	status.Conclude(b, &b.Status.Conditions, good, why, message)
 }
 
 func (r *Reconciler) save(ctx context.Context, b *api.Backup) error {

@@ -19,7 +19,9 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/queue"
 	"github.com/medic/cht-backup/snapshot/reason"
+	"github.com/medic/cht-backup/snapshot/served"
 )
 
 func TestBackupCompletes(t *testing.T) {
@@ -410,5 +412,19 @@ func TestMarkFails(t *testing.T) {
 	b.snaps.markErr = errors.New("etcd is slow")
 	if got := b.run(); got.Status.Phase != api.PhaseCompleted || got.Status.Attempt != 1 || b.snaps.marked != 1 || b.snaps.kept != 1 {
 		t.Errorf("%s after %d attempts, %d marked, %d kept", got.Status.Phase, got.Status.Attempt, b.snaps.marked, b.snaps.kept)
+	}
+}
+
+// What is in another controller's line takes no place in this one's.
+func TestLineOfServed(t *testing.T) {
+	other := backup(in(api.PhaseFinishing, 1))
+	other.Namespace, other.UID = "other", "uid-other"
+	other.Status.Volumes = []api.VolumeStatus{{Driver: "d"}}
+	b := newBench(t, append(instance(), backup(), other)...)
+	b.Parallel = queue.Limits{Cluster: 8, Driver: 1}
+	b.Served = served.New(b.objects, home, "cht-backup", []string{ns}, func() time.Time { return b.now })
+	b.Served.Round(t.Context())
+	if got, _, err := b.reconcile(); err != nil || got.Status.Phase != api.PhaseFinishing {
+		t.Errorf("%s, %v: %+v", got.Status.Phase, err, got.Status.Conditions)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
@@ -50,10 +51,11 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 	} else if has {
 		b = b.Owns(&snapv1.VolumeSnapshot{}, builder.WithPredicates(storageSpoke()))
 	}
-	return b.WatchesRawSource(woken).
+	gate := r.Served.Gate(r)
+	return b.WatchesRawSource(woken).WatchesRawSource(gate.Woken()).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 2 * r.limits().Cluster,
 			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[ctrl.Request](10*time.Millisecond, longestPause)}).
-		Complete(r)
+		Complete(gate)
 }
 
 // HasSnapshots tells whether the cluster has the kind VolumeSnapshot.
@@ -143,17 +145,30 @@ func slimMeta(o metav1.Object) {
 	}
 }
 
-// slimBackup keeps metadata, spec, and of the status the phase and what tells whether
-// anything is left to be done after the cut.
+// slimBackup keeps metadata, spec, and of the status the phase, what tells whether
+// anything is left to be done after the cut, and what the metrics are made of.
 func slimBackup(o any) (any, error) {
 	if b, ok := o.(*api.Backup); ok {
 		slimMeta(b)
-		slim := api.BackupStatus{Phase: b.Status.Phase, Imported: b.Status.Imported}
-		if c := b.Status.Catalog; c != nil {
-			slim.Catalog = &api.CatalogStatus{URL: c.URL}
+		s := &b.Status
+		slim := api.BackupStatus{Phase: s.Phase, Imported: s.Imported, CutTime: s.CutTime, CompletionTime: s.CompletionTime, DataBytes: s.DataBytes, StallMilliseconds: s.StallMilliseconds, LockedUntil: s.LockedUntil}
+		if c := s.Catalog; c != nil {
+			slim.Catalog = &api.CatalogStatus{URL: c.URL, Time: c.Time}
+		}
+		if v := s.Verified; v != nil {
+			slim.Verified = &api.VerifiedBy{Time: v.Time, RestoreMilliseconds: v.RestoreMilliseconds}
+		}
+		for _, v := range s.Volumes { // one for all: only the sum is asked for
+			if v.RestoreSize == nil {
+				continue
+			}
+			if slim.Volumes == nil {
+				slim.Volumes = []api.VolumeStatus{{RestoreSize: &resource.Quantity{Format: resource.BinarySI}}}
+			}
+			slim.Volumes[0].RestoreSize.Add(*v.RestoreSize)
 		}
 		for _, c := range b.Status.Conditions {
-			if c.Type == api.ConditionCataloged || b.Spec.EBS != nil && slices.Contains(aftercares, c.Type) {
+			if c.Type == api.ConditionReady || c.Type == api.ConditionVerified || c.Type == api.ConditionCataloged || b.Spec.EBS != nil && slices.Contains(aftercares, c.Type) {
 				slim.Conditions = append(slim.Conditions, metav1.Condition{Type: c.Type, Status: c.Status, Reason: c.Reason})
 			}
 		}
@@ -166,7 +181,15 @@ func slimBackup(o any) (any, error) {
 func slimRestore(o any) (any, error) {
 	if r, ok := o.(*api.Restore); ok {
 		slimMeta(r)
-		r.Status = api.RestoreStatus{Phase: r.Status.Phase}
+		s := &r.Status
+		slim := api.RestoreStatus{Phase: s.Phase, BackupUID: s.BackupUID, CompletionTime: s.CompletionTime}
+		if d := s.Drill; d != nil {
+			slim.Drill = &api.DrillStatus{RestoreMilliseconds: d.RestoreMilliseconds}
+		}
+		if c := meta.FindStatusCondition(s.Conditions, api.ConditionReady); c != nil {
+			slim.Conditions = []metav1.Condition{{Type: c.Type, Status: c.Status, Reason: c.Reason}}
+		}
+		r.Status = slim
 	}
 	return o, nil
 }

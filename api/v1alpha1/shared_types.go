@@ -246,4 +246,7 @@ const (
 	ReasonWaiting         = "Waiting"
 	ReasonRunsMissed      = "RunsMissed"
 	ReasonNameTaken       = "NameTaken"
+	// Of events alone: a run was made, and a backup was removed by the retention.
+	ReasonStarted = "Started"
+	ReasonRemoved = "RetentionRemoved"
 )

@@ -18,7 +18,6 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/flowcontrol"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
@@ -43,6 +42,9 @@ import (
 type config struct {
 	Image             string        `mapstructure:"image"`
 	Namespace         string        `mapstructure:"namespace"`
+	Name              string        `mapstructure:"name"`
+	Namespaces        []string      `mapstructure:"namespaces"`
+	RBACScope         string        `mapstructure:"rbac-scope"`
 	ParallelBackups   int           `mapstructure:"parallel-backups"`
 	ParallelPerDriver []string      `mapstructure:"parallel-backups-per-driver"`
 	ParallelRestores  int           `mapstructure:"parallel-restores"`
@@ -68,6 +70,9 @@ func controllerCommand() *cobra.Command {
 	flags.StringVar(&file, "config", "", "YAML file with these settings")
 	flags.String("image", "", "image of the pods the controller starts: its own")
 	flags.String("namespace", "", "namespace the controller runs in, which keeps the records")
+	flags.String("name", "cht-backup", "name of this controller, which tells it from others in its namespace and in the Leases of those that it serves")
+	flags.StringSlice("namespaces", nil, "`NAMESPACE,…` that this controller serves; by default all that no other controller does")
+	flags.String("rbac-scope", scopeCluster, "where it has its rights: Cluster, or Namespaced for those in namespaces alone, so that drills and restores of one database are refused")
 	flags.Int("parallel-backups", 8, "backups that prepare and cut at once; others wait in the order in which they are due")
 	flags.StringSlice("parallel-backups-per-driver", []string{"24"}, "`N or DRIVER=N,…`: backups whose snapshots one CSI driver makes at once, until they are ready")
 	flags.Int("parallel-restores", 4, "restores worked on at once")
@@ -101,6 +106,9 @@ func controllerCommand() *cobra.Command {
 		}
 		if c.Image == "" || c.Namespace == "" {
 			return fmt.Errorf("image and namespace must be set (CHT_BACKUP_IMAGE, CHT_BACKUP_NAMESPACE): freezers run that image, records are kept in that namespace")
+		}
+		if err := c.checkScope(); err != nil {
+			return err
 		}
 		if err := checkOutside(c.IsolationOutside); err != nil {
 			return err
@@ -209,15 +217,15 @@ func runController(cmd *cobra.Command, c config) error {
 		return err
 	}
 	mgr, err := ctrl.NewManager(kube, ctrl.Options{
-		Scheme: scheme, Cache: snapshot.CacheOptions(snapshots),
+		Scheme: scheme, Cache: c.cached(snapshots),
 		Metrics: server.Options{BindAddress: c.MetricsAddress}, HealthProbeBindAddress: c.HealthAddress,
-		LeaderElection: c.LeaderElection, LeaderElectionID: "cht-backup", LeaderElectionNamespace: c.Namespace, LeaderElectionConfig: lease,
+		LeaderElection: c.LeaderElection, LeaderElectionID: c.Name, LeaderElectionNamespace: c.Namespace, LeaderElectionConfig: lease,
 		LeaseDuration: &c.LeaseDuration, RenewDeadline: &renew, RetryPeriod: &retry, LeaderElectionReleaseOnCancel: true,
 	})
 	if err != nil {
 		return err
 	}
-	if err := setUp(mgr, kube, c); err != nil {
+	if err := setUp(mgr, kube, lease, c); err != nil {
 		return err
 	}
 	for _, add := range []func(string, healthz.Checker) error{mgr.AddHealthzCheck, mgr.AddReadyzCheck} {
@@ -236,8 +244,8 @@ func (c config) limited(kube *rest.Config) *rest.Config {
 	return kube
 }
 
-func setUp(mgr ctrl.Manager, kube *rest.Config, c config) error {
-	direct, err := client.NewWithWatch(kube, client.Options{Scheme: mgr.GetScheme()})
+func setUp(mgr ctrl.Manager, kube, lease *rest.Config, c config) error {
+	direct, err := c.client(kube, mgr.GetScheme())
 	if err != nil {
 		return err
 	}
@@ -245,7 +253,11 @@ func setUp(mgr ctrl.Manager, kube *rest.Config, c config) error {
 	if err != nil {
 		return err
 	}
-	if err := mgr.Add(metrics.Sweeper{Reader: direct}); err != nil {
+	namespaces, err := c.setUpServed(mgr, lease)
+	if err != nil {
+		return err
+	}
+	if err := mgr.Add(metrics.Sweeper{Reader: direct, Serves: namespaces.Expected}); err != nil {
 		return err
 	}
 	records := catalog.Store{Client: direct, Namespace: c.Namespace}
@@ -254,7 +266,7 @@ func setUp(mgr ctrl.Manager, kube *rest.Config, c config) error {
 	// What is asked while writes are held never stands behind what is not.
 	unlimited := rest.CopyConfig(kube)
 	unlimited.QPS, unlimited.RateLimiter = -1, nil
-	held, err := client.NewWithWatch(unlimited, client.Options{Scheme: mgr.GetScheme()})
+	held, err := c.client(unlimited, mgr.GetScheme())
 	if err != nil {
 		return err
 	}
@@ -268,30 +280,32 @@ func setUp(mgr ctrl.Manager, kube *rest.Config, c config) error {
 	}
 	backups := &snapshot.Reconciler{
 		Client: direct, Exec: quiesce.Execer{Config: kube, Client: clientset}, Snapshotter: method.Snapshotter{CSI: csi.Snapshotter{Client: direct, Held: held}, EBS: cloud},
-		Records: records, Events: recorder, Transport: transport, Image: c.Image, Now: time.Now, Parallel: parallel,
+		Records: records, Events: recorder, Transport: transport, Image: c.Image, Now: time.Now, Parallel: parallel, Served: namespaces,
 		After: &after.Worker{EC2: after.On(aws, c.ebsAccount).For, Kube: direct, Now: time.Now, Copies: c.EBSCopies},
 	}
 	if err := c.setUpCatalog(mgr, direct, backups); err != nil {
 		return err
 	}
-	if err := c.setUpCheckup(mgr, kube, backups); err != nil {
+	if err := c.setUpCheckup(mgr, kube, backups, namespaces); err != nil {
 		return err
 	}
+	metrics.BuiltAs(version)
+	metrics.ReadFrom(mgr.GetCache(), backups.Wants(), namespaces.Expected)
 	if err := backups.Setup(mgr); err != nil {
 		return err
 	}
 	// A restore, for which somebody waits, does not share the night's limit.
-	own, err := client.NewWithWatch(c.limited(kube), client.Options{Scheme: mgr.GetScheme()})
+	own, err := c.client(c.limited(kube), mgr.GetScheme())
 	if err != nil {
 		return err
 	}
 	records.Client = own
 	restores := &restore.Reconciler{Client: own, Records: records, Events: recorder, Transport: transport, Image: c.Image, Outside: c.IsolationOutside, Nameservers: nameservers("/etc/resolv.conf"),
-		ParallelDrills: c.ParallelDrills, EC2: ec2Of(aws), ClusterTag: c.EBSClusterTag, Now: time.Now}
+		ParallelDrills: c.ParallelDrills, EC2: ec2Of(aws), ClusterTag: c.EBSClusterTag, Served: namespaces, Narrow: c.narrow(), Now: time.Now}
 	if err := restores.Setup(mgr, c.ParallelRestores); err != nil {
 		return err
 	}
-	schedules := &schedule.Reconciler{Client: direct, Events: recorder, Now: time.Now}
+	schedules := &schedule.Reconciler{Client: direct, Events: recorder, Served: namespaces, Now: time.Now}
 	return schedules.Setup(mgr)
 }
 

@@ -21,8 +21,8 @@ const crdFolder = "../../charts/cht-backup/crds"
 
 var crdNames = []string{"backups." + crdGroup, "backupschedules." + crdGroup, "restores." + crdGroup}
 
-// served is an API server that takes up whatever is written.
-func served(t *testing.T, funcs interceptor.Funcs, objects ...client.Object) client.WithWatch {
+// apiServer is an API server that takes up whatever is written.
+func apiServer(t *testing.T, funcs interceptor.Funcs, objects ...client.Object) client.WithWatch {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	if err := apiextensionsv1.AddToScheme(scheme); err != nil {
@@ -91,7 +91,7 @@ func TestApplyCRDs(t *testing.T) {
 					objects = append(objects, there(n, tt.there))
 				}
 			}
-			c := served(t, interceptor.Funcs{}, objects...)
+			c := apiServer(t, interceptor.Funcs{}, objects...)
 			var said strings.Builder
 			if err := applyCRDs(t.Context(), c, crdFolder, tt.given, &said); err != nil {
 				t.Fatal(err)
@@ -116,8 +116,7 @@ func TestApplyCRDs(t *testing.T) {
 // nothing may be written over it.
 func TestApplyCRDsRace(t *testing.T) {
 	raced := false
-	var c client.WithWatch
-	c = served(t, interceptor.Funcs{Apply: func(ctx context.Context, inner client.WithWatch, o runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
+	c := apiServer(t, interceptor.Funcs{Apply: func(ctx context.Context, inner client.WithWatch, o runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
 		if !raced {
 			raced = true
 			var crd apiextensionsv1.CustomResourceDefinition
@@ -169,7 +168,7 @@ func TestApplyCRDsRefuses(t *testing.T) {
 		})}, "stored as version v1alpha0,"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := applyCRDs(t.Context(), served(t, interceptor.Funcs{}, tt.there...), tt.dir, tt.version, &strings.Builder{})
+			err := applyCRDs(t.Context(), apiServer(t, interceptor.Funcs{}, tt.there...), tt.dir, tt.version, &strings.Builder{})
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v", err)
 			}
@@ -184,7 +183,7 @@ func TestApplyCRDsNotServed(t *testing.T) {
 	}}
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, errors.New("the time is over"))
 	defer cancel()
-	err := applyCRDs(ctx, served(t, never), crdFolder, "0.1.0", &strings.Builder{})
+	err := applyCRDs(ctx, apiServer(t, never), crdFolder, "0.1.0", &strings.Builder{})
 	if err == nil || !strings.Contains(err.Error(), "take it up") || !strings.Contains(err.Error(), "the time is over") {
 		t.Errorf("got %v", err)
 	}

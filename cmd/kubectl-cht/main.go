@@ -30,7 +30,9 @@ func main() {
 	log.SetLogger(logr.Discard())
 
 	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
-	err := exit.Under(ctx, command.New(streams, version).ExecuteContext(ctx))
+	root := command.New(streams, version)
+	root.SetArgs(command.Arguments(os.Args))
+	err := exit.Under(ctx, root.ExecuteContext(ctx))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 	}

@@ -20,7 +20,7 @@ var helmFlags = map[string]bool{
 	"-n": true, "--namespace": true, "-f": true, "--values": true, "--set": true, "--set-string": true, "--set-file": true, "--set-json": true,
 	"--version": true, "--timeout": true, "--description": true,
 	"--create-namespace": false, "--reuse-values": false, "--reset-then-reuse-values": false, "--install": false, "--wait": false, "--dry-run": false,
-	"--atomic": false, "--skip-crds": false,
+	"--atomic": false, "--skip-crds": false, "--take-ownership": false,
 }
 
 // TestHelmCommandsInTheDocumentation holds each `helm install`, `upgrade` and `template`
@@ -67,7 +67,7 @@ func TestHelmCommandsAreCheckedAtAll(t *testing.T) {
 var theirs = []string{"CHART"}
 
 func checkHelm(words []string) error {
-	values := map[string]any{}
+	values, withFile := map[string]any{}, false
 	var positional []string
 	for i := 0; i < len(words); i++ {
 		word := words[i]
@@ -92,6 +92,8 @@ func checkHelm(words []string) error {
 			err = strvals.ParseInto(value, values)
 		case "--set-string":
 			err = strvals.ParseIntoString(value, values)
+		case "-f", "--values", "--reuse-values":
+			withFile = true
 		}
 		if err != nil {
 			return err
@@ -103,7 +105,10 @@ func checkHelm(words []string) error {
 	if slices.Contains(theirs, positional[1]) {
 		return nil
 	}
-	return known(positional[1], values)
+	if withFile {
+		return known(positional[1], values) // the rest stands in the file
+	}
+	return checkValues(positional[1], values)
 }
 
 // known tells whether the chart has all the values, as what they are given as. The
@@ -161,14 +166,10 @@ func valuesOf(b markdown.Block) (folder string, is bool) {
 	return strings.CutPrefix(b.Note, "values of ")
 }
 
-func checkValues(folder, text string) error {
-	values, err := Values(text)
-	if err != nil {
-		return err
-	}
+func checkValues(folder string, values map[string]any) error {
 	if err := known(folder, values); err != nil {
 		return err
 	}
-	_, err = Render(filepath.Join(root, folder), values, Release{Name: path.Base(folder), Namespace: "medic"})
+	_, err := Render(filepath.Join(root, folder), values, Release{Name: path.Base(folder), Namespace: "medic"})
 	return err
 }

@@ -56,7 +56,11 @@ func TestYAMLIsCheckedAtAll(t *testing.T) {
 
 func checkYAML(b markdown.Block) error {
 	if folder, is := valuesOf(b); is {
-		return checkValues(folder, b.Text)
+		values, err := Values(b.Text)
+		if err != nil {
+			return err
+		}
+		return checkValues(folder, values)
 	}
 	var head struct {
 		Kind string `json:"kind"`

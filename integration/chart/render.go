@@ -27,6 +27,8 @@ type Release struct {
 	// APIs are group/version or group/version/kind that the cluster serves besides
 	// those that Helm knows.
 	APIs []string
+	// Live are the objects that the cluster has, for the templates that look there.
+	Live []*unstructured.Unstructured
 }
 
 // Rendered is what came of a chart.
@@ -86,7 +88,7 @@ func RenderChart(c *chart.Chart, values map[string]any, r Release) (*Rendered, e
 	if err != nil {
 		return nil, fmt.Errorf("values of chart %s: %w", c.Name(), err)
 	}
-	files, err := engine.Render(c, all)
+	files, err := engine.RenderWithClientProvider(c, all, cluster(r.Live))
 	if err != nil {
 		return nil, fmt.Errorf("render chart %s: %w", c.Name(), err)
 	}

@@ -40,7 +40,7 @@ func (u checkup) of(severity string) (names []string) {
 
 func checked(ctx context.Context, t *testing.T, p plugin, namespace, flags string, code int) checkup {
 	t.Helper()
-	got, out, errOut := p.run(ctx, t, "doctor --older-than 1s -o json -n "+namespace+" "+flags)
+	got, out, errOut := p.run(ctx, t, "doctor --check Controller,Progress,Leftovers --older-than 1s -o json -n "+namespace+" "+flags)
 	says(t, "doctor "+flags, got, code, out+errOut)
 	var u checkup
 	if err := json.Unmarshal([]byte(out), &u); err != nil {
@@ -65,7 +65,7 @@ func examined(ctx context.Context, t *testing.T, c *harness.Cluster, p plugin, o
 	if got := sick.of("orphan"); !slices.Equal(got, want) || len(sick.of("problem")) > 0 {
 		t.Errorf("found\n%v\nwant\n%v\nproblems %v", got, want, sick.of("problem"))
 	}
-	code, out, errOut := p.typed(ctx, t, "doctor --fix --older-than 1s -n "+o.Namespace, "no\n")
+	code, out, errOut := p.typed(ctx, t, "doctor --check Leftovers --fix --older-than 1s -n "+o.Namespace, "no\n")
 	says(t, "not agreed to", code, 2, out+errOut, "nothing is removed")
 	if got := checked(ctx, t, p, o.Namespace, "", 6).of("orphan"); !slices.Equal(got, want) {
 		t.Errorf("not agreed to, and left are %v", got)

@@ -151,7 +151,7 @@ func TestDrill(t *testing.T) {
 	}
 	m := measured(ctx, t, c, o.Namespace)
 	if m["cht_backup_drills_total{,result=\"verified\"}"] != "1" || m["cht_backup_drills_total{,result=\"refused\"}"] != "1" || m["cht_backup_drill_failed{}"] == "" ||
-		m["cht_backup_drill_recovery_seconds{}"] == "" || m["cht_backup_drill_last_success_timestamp_seconds{}"] == "" || m["cht_backup_backups_total{,result=\"completed\"}"] == "" {
+		m["cht_backup_recovery_seconds{}"] == "" || m["cht_backup_verified_timestamp_seconds{}"] == "" || m["cht_backup_backups_total{,result=\"completed\"}"] == "" {
 		t.Errorf("the controller's metrics are %v", m)
 	}
 	if after := state(ctx, t, c, o); after != before {

@@ -28,6 +28,10 @@ type Looker struct {
 	Namespace, Name string
 	// Namespaces that are served; none for all.
 	Namespaces []string
+	// Narrow: it has rights in those alone, and makes and deletes no namespaces.
+	Narrow bool
+	// Serves tells whether it works on a namespace, and if not, why; nil is on all.
+	Serves func(ctx context.Context, namespace string) (ok bool, why string, err error)
 	// Catalog is nil for none. Recipients is to how many keys Secrets are sealed.
 	Catalog    Catalog
 	Recipients int
@@ -70,7 +74,15 @@ func (l *Looker) rights(ctx context.Context) []Check {
 	if len(l.Namespaces) == 0 {
 		return []Check{a.check(ctx, "", needs)}
 	}
-	checks := []Check{a.check(ctx, "", in(needs, cluster))}
+	wide := in(needs, cluster)
+	if l.Narrow {
+		for i := range wide {
+			if slices.Equal(wide[i].resources, []string{"namespaces"}) {
+				wide[i].verbs = []string{"get"} // none is made, and none deleted
+			}
+		}
+	}
+	checks := []Check{a.check(ctx, "", wide)}
 	for i, n := range l.Namespaces {
 		if i == mostNamespaces {
 			break // instances says so
@@ -87,11 +99,18 @@ func (l *Looker) rights(ctx context.Context) []Check {
 // those with a schedule.
 func (l *Looker) instances(ctx context.Context) (namespaces []string, checks []Check) {
 	namespaces = slices.Clone(l.Namespaces)
-	for _, n := range namespaces {
+	for _, n := range l.Namespaces {
 		var namespace corev1.Namespace
 		if err := l.Client.Get(ctx, client.ObjectKey{Name: n}, &namespace); apierrors.IsNotFound(err) {
 			checks = append(checks, fail(NamespaceServed, n, "create it, or take it out of the setting namespaces", "the controller is to serve namespace %s, which does not exist", n))
 			namespaces = slices.DeleteFunc(namespaces, func(other string) bool { return other == n })
+			continue
+		}
+		if l.Serves == nil {
+			continue
+		}
+		if ok, why, err := l.Serves(ctx, n); err == nil && !ok {
+			checks = append(checks, fail(NamespaceServed, n, "see who holds it: kubectl get lease cht-backup-serves -n "+n, "the controller is to serve namespace %s and does not: %s", n, why))
 		}
 	}
 	if len(l.Namespaces) == 0 {

@@ -51,7 +51,7 @@ func (k *Keeper) Keep(ctx context.Context, b *api.Backup) (again time.Duration) 
 	defer cancel()
 	record, err := k.Records.Get(bounded, b.Status.Record)
 	if err != nil { // the bucket is not to blame
-		k.Place.leave(nil)
+		k.Place.back()
 		k.failed(b, err)
 		if errors.Is(err, catalog.ErrNotFound) {
 			return 0
@@ -60,7 +60,7 @@ func (k *Keeper) Keep(ctx context.Context, b *api.Backup) (again time.Duration) 
 	}
 	by := k.Writer
 	if by.Cluster, err = k.Cluster(bounded); err != nil {
-		k.Place.leave(nil)
+		k.Place.back()
 		k.failed(b, err)
 		return shortestPause
 	}

@@ -9,6 +9,7 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/medic/cht-backup/snapshot/catalog/bucket"
+	"github.com/medic/cht-backup/snapshot/metrics"
 )
 
 const (
@@ -39,7 +40,7 @@ type Place struct {
 }
 
 // enter gives the catalog, or says how long to wait. leave must be called with what
-// came of it.
+// came of it, or back where the catalog was not asked.
 func (p *Place) enter(ctx context.Context) (b *bucket.Bucket, wait time.Duration, err error) {
 	p.lock.Lock()
 	defer p.lock.Unlock()
@@ -50,6 +51,7 @@ func (p *Place) enter(ctx context.Context) (b *bucket.Bucket, wait time.Duration
 		return nil, busy, nil
 	}
 	if b, err = p.open(ctx); err != nil {
+		metrics.CatalogAnswered(false)
 		return nil, p.slow(), err
 	}
 	p.with++
@@ -61,6 +63,7 @@ func (p *Place) leave(err error) (wait time.Duration) {
 	p.lock.Lock()
 	defer p.lock.Unlock()
 	p.with--
+	answered(err)
 	if err == nil {
 		p.pause, p.until = 0, time.Time{}
 		return 0
@@ -70,6 +73,22 @@ func (p *Place) leave(err error) (wait time.Duration) {
 		return longestPause
 	}
 	return p.slow()
+}
+
+// back gives the place back: what went wrong was not the catalog.
+func (p *Place) back() {
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	p.with--
+}
+
+// answered notes whether the bucket answered. One that refuses a record has; of a
+// controller that is stopped nothing is known.
+func answered(err error) {
+	var refused *bucket.Refused
+	if !errors.Is(err, context.Canceled) {
+		metrics.CatalogAnswered(err == nil || errors.As(err, &refused))
+	}
 }
 
 func (p *Place) slow() time.Duration {

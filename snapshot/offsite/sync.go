@@ -61,12 +61,14 @@ func (s *Sync) Once(ctx context.Context) error {
 	var place *bucket.Bucket
 	if s.Place != nil {
 		if place, err = s.Place.shared(ctx); err != nil {
+			answered(err)
 			return err
 		}
 		n := newest{each: s.Newest, of: map[string][]bucket.Head{}}
-		seen := 0
+		seen, tooMany := 0, false
 		ignored, err := place.Heads(ctx, "", func(h bucket.Head) error {
 			if seen++; seen > mostHeads {
+				tooMany = true
 				return fmt.Errorf("catalog %s has more than %d records; give each cluster one of its own", place.URL(), mostHeads)
 			}
 			if !local[h.UID] {
@@ -76,6 +78,9 @@ func (s *Sync) Once(ctx context.Context) error {
 		})
 		if errors.Is(err, bucket.ErrNoCatalog) {
 			err = nil // nothing was ever written
+		}
+		if !tooMany {
+			answered(err)
 		}
 		if err != nil {
 			return err

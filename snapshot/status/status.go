@@ -1,5 +1,6 @@
-// Package status writes the status of our kinds: the condition Ready, the event
-// that goes with its end, and the patch.
+// Package status writes the status of our kinds, and tells of what was written: the
+// condition Ready, the patch, and for each change of phase one event and one line in
+// the log.
 // In: an object, its conditions and the words. Out: API calls. It decides nothing.
 package status
 
@@ -9,7 +10,6 @@ import (
 	"fmt"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -40,14 +40,13 @@ func Progress(o client.Object, conditions *[]metav1.Condition, message string) {
 	Set(o, conditions, metav1.ConditionUnknown, api.ReasonProgressing, message)
 }
 
-// Conclude writes the final condition and raises the event.
-func Conclude(recorder events.EventRecorder, o client.Object, conditions *[]metav1.Condition, good bool, why, message string) {
-	is, kind := metav1.ConditionTrue, corev1.EventTypeNormal
+// Conclude writes the final condition. It is told once it is written down: Turned.
+func Conclude(o client.Object, conditions *[]metav1.Condition, good bool, why, message string) {
+	is := metav1.ConditionTrue
 	if !good {
-		is, kind = metav1.ConditionFalse, corev1.EventTypeWarning
+		is = metav1.ConditionFalse
 	}
 	Set(o, conditions, is, why, message)
-	Event(recorder, o, kind, why, message)
 }
 
 // Event raises an event about o.

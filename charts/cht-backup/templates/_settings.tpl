@@ -17,6 +17,9 @@ own among the values is put there by it; .Values.config wins for the rest. */}}
 {{- end }}
 {{- if $serves }}{{ $_ := set $config "namespaces" $serves }}{{ end }}
 {{- if ne .Values.rbac.scope "Cluster" }}{{ $_ := set $config "rbac-scope" .Values.rbac.scope }}{{ end }}
+{{- /* Two controllers in one namespace do not write over each other's report. */}}
+{{- $name := include "cht-backup.fullname" . }}
+{{- if ne $name "cht-backup" }}{{ $config = merge $config (dict "checkup-name" (printf "%s-checkup" $name)) }}{{ end }}
 {{- toYaml $config }}
 {{- end -}}
 

@@ -139,6 +139,37 @@ var documentStatements = []statement{
 			c.t.Errorf("no stubs: %s", got)
 		}
 	}},
+	// What docs/runbook.md has people do by hand to get one document back.
+	{"§6 a document read with its attachments is written into another database, over a deleted and over a changed one", func(_ *testing.T, c *cluster) {
+		then, live := c.database("then"), c.database("live")
+		var of [2]string // the revisions that are there now
+		for i, id := range []string{"deleted", "changed"} {
+			c.want(201, 0, "PUT", "/"+then+"/"+id, `{"n":1,"_attachments":{"x.txt":{"content_type":"text/plain","data":"aGVsbG8="}}}`)
+			r := rev(c.want(201, 0, "PUT", "/"+live+"/"+id, `{"n":1}`))
+			if id == "deleted" {
+				c.want(200, 0, "DELETE", "/"+live+"/"+id+"?rev="+r, nil)
+			} else {
+				of[i] = "?rev=" + rev(c.want(201, 0, "PUT", "/"+live+"/"+id+"?rev="+r, `{"n":2}`))
+			}
+		}
+		for i, id := range []string{"deleted", "changed"} {
+			var doc map[string]any
+			if err := json.Unmarshal([]byte(c.want(200, 0, "GET", "/"+then+"/"+id+"?attachments=true", nil, "Accept", "application/json")), &doc); err != nil {
+				c.t.Fatal(err)
+			}
+			delete(doc, "_rev")
+			if id == "changed" {
+				c.want(409, 0, "PUT", "/"+live+"/"+id, doc)
+			}
+			c.want(201, 0, "PUT", "/"+live+"/"+id+of[i], doc)
+			if got := c.want(200, 0, "GET", "/"+live+"/"+id+"/x.txt", nil); got != "hello" {
+				c.t.Errorf("the attachment of %s: %q", id, got)
+			}
+			if got := c.want(200, 0, "GET", "/"+live+"/"+id, nil); !strings.Contains(got, `"n":1`) {
+				c.t.Errorf("%s is %s", id, got)
+			}
+		}
+	}},
 	{"§5 an old since token gives what came after it, through any node", func(_ *testing.T, c *cluster) {
 		db := c.database("changes")
 		for i := range 20 {

@@ -21,8 +21,9 @@ func abortCommand(env *Env) *cobra.Command {
 		Use:   "abort NAME [-n NAMESPACE]",
 		Short: "Undo a restore that is under way",
 		Long: `Undo a restore that is under way, and show how it goes. In place the instance
-returns to the volumes, templates and replicas of before, a database that was being replaced is the former
-again; elsewhere what was made is removed. It cannot be taken back.
+returns to the volumes, templates and replicas of before, a database that was being
+replaced is the former again; elsewhere what was made is removed. It cannot be taken
+back.
 
 Exit code 0 says that the restore was undone.
 

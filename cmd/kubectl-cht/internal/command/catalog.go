@@ -35,6 +35,9 @@ PREFIX, gs://…, azblob://… or file:///DIRECTORY. NAMESPACE/NAME alone is one
 catalog in --catalog, in ` + catalogVariable + `, or in the controller's settings.
 
 ` + exit.Help,
+		Example: `  kubectl cht catalog keygen -o cht-catalog.key
+  kubectl cht catalog list s3://my-backups/cht -A -o wide
+  kubectl cht catalog restore s3://my-backups/cht/medic --identity cht-catalog.key --to medic --go-live`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}

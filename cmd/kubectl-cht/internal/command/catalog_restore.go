@@ -131,8 +131,14 @@ func catalogRestoreCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "restore URL/NAMESPACE[/NAME] --to NAMESPACE",
 		Short: "Import a backup and restore it: the same as kubectl cht restore --from URL",
-		Long:  "Import a backup from outside the cluster and restore it, as `kubectl cht restore --from URL` does.\n\n" + exit.Help,
-		Args:  cobra.ExactArgs(1),
+		Long: `Import a backup from outside the cluster and restore it, as
+` + "`kubectl cht restore --from URL`" + ` does: with the same flags, checks and exit codes. Nothing
+is made in a cluster that lacks something it needs.
+
+` + exit.Help,
+		Example: `  kubectl cht catalog restore s3://my-backups/cht/medic --identity cht-catalog.key --to medic --go-live
+  kubectl cht catalog restore medic/nightly --catalog file:///mnt/copy/cht --to medic-clone`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.from = args[0]
 			if f.offsite.where.region == "" {

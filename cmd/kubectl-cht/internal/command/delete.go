@@ -39,6 +39,8 @@ are deleted with your own AWS credentials. A record that was imported from elsew
 is removed without its snapshots.
 
 ` + exit.Help,
+		Example: `  kubectl cht delete backup nightly-20260301t0230 -n medic
+  kubectl cht delete backup nightly -n medic --uid 0f1e2d3c-0000-4000-8000-000000000000 --yes`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			kind, name, err := named(args)

@@ -24,9 +24,13 @@ func describeCommand(env *Env) *cobra.Command {
 		Short: "Tell all that is known of a backup, restore, drill or schedule",
 		Long: `Tell all that is known of a backup, restore or drill: state, timeline, volumes,
 verification, conditions, events; of a schedule: when it is due, what it keeps, its
-next and its last runs. The kind may be left out where the name is unique.
+next and its last runs. The kind may be left out where the name is unique. It
+changes nothing.
 
 ` + exit.Help,
+		Example: `  kubectl cht describe nightly-20260301t0230 -n medic
+  kubectl cht describe schedule nightly -n medic
+  kubectl cht describe restore restore-20260301-120000 -n medic -o yaml`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := output.check(); err != nil {

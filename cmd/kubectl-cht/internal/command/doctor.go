@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,35 +13,60 @@ import (
 
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/doctor"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/readiness"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/show"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/status"
 )
 
-// checkup is what the flags of doctor say.
-type checkup struct {
+// examination is what the flags of doctor say.
+type examination struct {
 	all, fix, yes bool
 	olderThan     time.Duration
+	checks        []string
 	output        format
+}
+
+// only tells whether nothing but what package doctor finds is asked for.
+func (d *examination) only(names ...string) bool {
+	return len(d.checks) > 0 && !slices.ContainsFunc(d.checks, func(c string) bool { return !slices.Contains(names, c) })
 }
 
 // leastAge keeps a fix away from what is being made this moment.
 const leastAge = time.Second
 
 func doctorCommand(env *Env) *cobra.Command {
-	var d checkup
+	var d examination
 	cmd := &cobra.Command{
-		Use:   "doctor [-n NAMESPACE | -A] [--fix]",
-		Short: "Find what is wrong with backups, and what was left behind",
-		Long: `Find what is wrong with the backups of a namespace, or of all with -A: no controller
-that works, backups and restores that do not come forward, records that are lost;
-and what was left behind: snapshots, records, pods, volumes and namespaces whose
-Backup or Restore is gone. It also tells of what is kept on purpose.
+		Use:   "doctor [-n NAMESPACE | -A] [--check NAME,…] [--fix]",
+		Short: "Find what would fail at night, what is wrong, and what was left behind",
+		Long: `Find, for the CHT of a namespace or for all with -A, whatever would make the next
+backup or restore fail, what is wrong already, and what was left behind:
 
---fix removes what was left behind, once you have seen the list and agreed to it.
-What has a living owner, is in use, or is younger than --older-than is never
-touched; neither are backups of which the record is kept, nor volumes that a restore
-in place set aside. Run it with -A by somebody who may see all namespaces.
+  controller  is one there that serves the namespace, up, of this version, with the
+              rights it needs, a catalog that it reaches and writes to, the right time
+  storage     a VolumeSnapshotClass for each volume's driver, the driver on the node, a
+              snapshot-controller, a freezer pod that is admitted, isolation proven
+  schedules   one that runs, no run missed, the newest good backup and its proof
+  leftovers   snapshots, records, pods, volumes and namespaces whose Backup or Restore
+              is gone; and what is kept on purpose
+
+Each finding says what, why, and what to do next; docs/doctor.md tells more of each.
+It looks with your rights. What you may not see is told, and stops nothing. Nothing is
+changed: a freezer pod is tried in a dry run.
+
+A problem fails, or will tonight; a warning should not stay so; both, and what was left
+behind, make the command say so, but warnings alone end with exit code 0.
+
+--fix removes what was left behind, once you have seen the list and agreed to it, and
+nothing else. What has a living owner, is in use, or is younger than --older-than is
+never touched; neither are backups of which the record is kept, nor volumes that a
+restore in place set aside. Run it with -A by somebody who may see all namespaces.
 
 ` + exit.Help,
+		Example: `  kubectl cht doctor -n medic
+  kubectl cht doctor -A -o json | jq '.findings[] | select(.severity == "problem")'
+  kubectl cht doctor -n medic --check Storage,Freezer
+  kubectl cht doctor -A --check Leftovers --fix`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := d.output.check(); err != nil {
@@ -55,6 +81,11 @@ in place set aside. Run it with -A by somebody who may see all namespaces.
 			if d.fix && !d.yes && !env.canAsk() {
 				return exit.Errorf(exit.Usage, "nothing is removed: nobody can be asked here; give --yes")
 			}
+			for _, name := range d.checks {
+				if !slices.Contains(readiness.Checks, name) {
+					return exit.Errorf(exit.Usage, "--check %q is none; there are: %s", name, strings.Join(readiness.Checks, ", "))
+				}
+			}
 			return env.doctor(cmd.Context(), &d)
 		},
 	}
@@ -63,11 +94,12 @@ in place set aside. Run it with -A by somebody who may see all namespaces.
 	flags.BoolVar(&d.fix, "fix", false, "Remove what was left behind")
 	flags.BoolVarP(&d.yes, "yes", "y", false, "With --fix: do not ask")
 	flags.DurationVar(&d.olderThan, "older-than", 10*time.Minute, "Leave what is younger alone: its owner may be at work on it")
+	flags.StringSliceVar(&d.checks, "check", nil, "Only these `checks`, by their names in docs/doctor.md")
 	d.output.add(flags, "json")
 	return cmd
 }
 
-func (e *Env) doctor(ctx context.Context, d *checkup) error {
+func (e *Env) doctor(ctx context.Context, d *examination) error {
 	c, namespace, err := e.open()
 	if err != nil {
 		return err
@@ -78,6 +110,14 @@ func (e *Env) doctor(ctx context.Context, d *checkup) error {
 	seen, findings, err := e.examine(ctx, c, namespace, d.olderThan)
 	if err != nil {
 		return err
+	}
+	if !d.only(doctor.CheckController, doctor.CheckProgress, doctor.CheckLeftovers) {
+		ready := e.readiness(ctx, c, seen)
+		seen = ready.Cluster // with what could not be seen of it
+		findings = doctor.Sort(append(findings, readiness.Judge(ready, e.Now())...))
+	}
+	if len(d.checks) > 0 {
+		findings = slices.DeleteFunc(findings, func(f doctor.Finding) bool { return !slices.Contains(d.checks, f.Check) })
 	}
 	if d.fix && slices.ContainsFunc(findings, doctor.Finding.Fixable) {
 		if findings, err = e.fix(ctx, c, namespace, d, findings); err != nil {
@@ -110,9 +150,23 @@ func (e *Env) examine(ctx context.Context, c client.Client, namespace string, ol
 	return seen, doctor.Judge(seen, e.Now(), olderThan), nil
 }
 
+// readiness looks at what would fail.
+func (e *Env) readiness(ctx context.Context, c client.Client, seen doctor.Cluster) readiness.Seen {
+	had := readiness.Looked{Cluster: seen, Version: e.Version, Clock: e.Clock}
+	fleet := &status.Fleet{}
+	if _, had.StatusErr = gather(ctx, c, seen.Namespace, fleet); had.StatusErr == nil {
+		if seen.Namespace != "" && !fleet.Empty() {
+			fleet.AddNamespace(seen.Namespace)
+		}
+		report := fleet.Report(e.Now())
+		had.Status = &report
+	}
+	return readiness.Look(ctx, c, had)
+}
+
 // fix removes, of what was found and agreed to, what a second look finds as well:
 // an owner may have come back while somebody read the list.
-func (e *Env) fix(ctx context.Context, c client.Client, namespace string, d *checkup, findings []doctor.Finding) ([]doctor.Finding, error) {
+func (e *Env) fix(ctx context.Context, c client.Client, namespace string, d *examination, findings []doctor.Finding) ([]doctor.Finding, error) {
 	if !d.yes {
 		var removed []doctor.Finding
 		for _, f := range findings {
@@ -182,13 +236,20 @@ func writeFindings(e *Env, seen doctor.Cluster, findings []doctor.Finding) error
 		Fixable bool `json:"fixable"`
 	}
 	problems, orphans := doctor.Wrong(findings)
+	warnings := 0
+	for _, f := range findings {
+		if f.Severity == doctor.Warning {
+			warnings++
+		}
+	}
 	out := struct {
 		Healthy     bool      `json:"healthy"`
 		Problems    int       `json:"problems"`
+		Warnings    int       `json:"warnings"`
 		Orphans     int       `json:"orphans"`
 		NotLookedAt []string  `json:"notLookedAt"`
 		Findings    []finding `json:"findings"`
-	}{problems+orphans == 0, problems, orphans, append([]string{}, doctor.Notes(seen)...), []finding{}}
+	}{problems+orphans == 0, problems, warnings, orphans, append([]string{}, doctor.Notes(seen)...), []finding{}}
 	for _, f := range findings {
 		out.Findings = append(out.Findings, finding{f, f.Fixable()})
 	}

@@ -30,7 +30,8 @@ func holdCommand(env *Env) *cobra.Command {
 kubectl, leaves its snapshots and its record, which are held then.
 
 ` + exit.Help,
-		Args: cobra.RangeArgs(1, 2),
+		Example: `  kubectl cht hold before-upgrade -n medic --reason "audit of March"`,
+		Args:    cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if reason == "" {
 				reason = "held by kubectl cht hold on " + env.Now().UTC().Format("2006-01-02")
@@ -52,10 +53,11 @@ func releaseCommand(env *Env) *cobra.Command {
 		Use:   "release [backup] NAME [-n NAMESPACE]",
 		Short: "End the hold of a backup",
 		Long: `End the hold of a backup. From then on it may be deleted, by the retention of its
-schedule, too.
+schedule, too. It deletes nothing by itself.
 
 ` + exit.Help,
-		Args: cobra.RangeArgs(1, 2),
+		Example: `  kubectl cht release before-upgrade -n medic`,
+		Args:    cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return env.setHold(cmd.Context(), args, types.UID(uid), "")
 		},

@@ -34,10 +34,14 @@ func listCommand(env *Env) *cobra.Command {
 		Long: `List backups, restores, drills and schedules of a namespace, or of all with -A.
 
 "record only" marks a backup whose Backup is gone, with its namespace or by a policy
-of Retain: its snapshots and its record are kept, and it can be restored. With -o json or yaml such a backup is a
-Backup with the annotation ` + recordOnly + `: "true".
+of Retain: its snapshots and its record are kept, and it can be restored. With -o json
+or yaml such a backup is a Backup with the annotation
+` + recordOnly + `: "true".
 
 ` + exit.Help,
+		Example: `  kubectl cht list -n medic
+  kubectl cht list -A -o wide
+  kubectl cht list -n medic -o name`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := output.check(); err != nil {

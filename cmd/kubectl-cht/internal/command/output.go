@@ -22,9 +22,12 @@ type format struct {
 	known []string
 }
 
+// outputUsage begins the flag's usage; completion reads on from there.
+const outputUsage = "Print objects instead of text: "
+
 func (f *format) add(flags *pflag.FlagSet, known ...string) {
 	f.known = known
-	flags.StringVarP(&f.value, "output", "o", "", "Print objects instead of text: "+strings.Join(known, ", "))
+	flags.StringVarP(&f.value, "output", "o", "", outputUsage+strings.Join(known, ", "))
 }
 
 func (f *format) check() error {

@@ -24,7 +24,12 @@ const simulated = 1_000_000
 func retentionCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "retention", Short: "See which backups a schedule keeps, and why",
-		Long: "See which backups a schedule keeps, and why.\n\n" + exit.Help,
+		Long: `See which backups a schedule keeps, and why: of those that there are, or of those that
+there would be. Nothing is removed.
+
+` + exit.Help,
+		Example: `  kubectl cht retention explain nightly -n medic
+  kubectl cht retention explain nightly -n medic --simulate 400d`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/follow"
 	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/checkup"
 	"github.com/medic/cht-backup/snapshot/ebs/tags"
 )
 
@@ -38,6 +39,8 @@ type Env struct {
 	Snapshots func(ctx context.Context, region, namespace string) ([]tags.Snapshot, error)
 	// DiscardEBS deletes what EC2 has of a backup, and tells how much is left.
 	DiscardEBS func(ctx context.Context, b *api.Backup) (left int, err error)
+	// Clock asks the API server how far its clock is ahead; nil where nobody can.
+	Clock func(context.Context) (checkup.Skew, error)
 	// SystemNamespace is the controller's, where records are kept.
 	SystemNamespace string
 	// Version of the plugin.
@@ -69,10 +72,37 @@ func New(streams genericiooptions.IOStreams, version string) *cobra.Command {
 			restConfig.UserAgent = "kubectl-cht/" + version
 			restConfig.WarningHandler = rest.NewWarningWriter(streams.ErrOut, rest.WarningWriterOptions{Deduplicate: true})
 			return client.NewWithWatch(restConfig, client.Options{Scheme: Scheme()})
+		},
+		Clock: func(ctx context.Context) (checkup.Skew, error) {
+			restConfig, err := config.ToRESTConfig()
+			if err != nil {
+				return checkup.Skew{}, err
+			}
+			return checkup.APIServerSkew(ctx, restConfig, time.Now)
 		}}
 	root := Root(env, version)
 	config.AddFlags(root.PersistentFlags())
+	for flag, find := range map[string]candidates{"namespace": env.asking(env.namespaceNames), "context": contexts(config), "cluster": nil, "user": nil} {
+		if find == nil {
+			find = words()
+		}
+		_ = root.RegisterFlagCompletionFunc(flag, completion(find)) // it has none yet
+	}
 	return root
+}
+
+// contexts are those of the kubeconfig.
+func contexts(config *genericclioptions.ConfigFlags) candidates {
+	return func(context.Context, *cobra.Command, []string, string) (all []string) {
+		raw, err := config.ToRawKubeConfigLoader().RawConfig()
+		if err != nil {
+			return nil
+		}
+		for name := range raw.Contexts {
+			all = append(all, name)
+		}
+		return all
+	}
 }
 
 // Root builds the commands over an environment.
@@ -80,6 +110,10 @@ func Root(env *Env, version string) *cobra.Command {
 	env.Version = version
 	root := &cobra.Command{
 		Use: "kubectl-cht", Short: "Backup and restore of CHT instances", Long: long + exit.Help,
+		Example: `  kubectl cht status -A                             # how well is each instance backed up
+  kubectl cht doctor -A                             # what would fail tonight
+  kubectl cht backup -n medic                       # back up now, and watch it
+  kubectl cht restore --from medic/NAME --to clone  # an isolated copy beside it`,
 		Annotations:  map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl cht"},
 		SilenceUsage: true, SilenceErrors: true, Args: cobra.NoArgs,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
@@ -90,8 +124,9 @@ func Root(env *Env, version string) *cobra.Command {
 	root.SetErr(env.ErrOut)
 	root.PersistentFlags().StringVar(&env.SystemNamespace, "system-namespace", "cht-backup-system", "Namespace of the cht-backup controller, where the records of backups are kept")
 	root.AddCommand(backupCommand(env), restoreCommand(env), listCommand(env), describeCommand(env), deleteCommand(env),
-		scheduleCommand(env), drillCommand(env), statusCommand(env), holdCommand(env), releaseCommand(env), retentionCommand(env), doctorCommand(env), catalogCommand(env), versionCommand(env, version))
+		scheduleCommand(env), drillCommand(env), statusCommand(env), holdCommand(env), releaseCommand(env), retentionCommand(env), doctorCommand(env), catalogCommand(env), completionCommand(env), versionCommand(env, version))
 	root.PersistentFlags().BoolVar(&env.Plain, "no-color", false, "No colour, also on a terminal; so does a NO_COLOR in the environment")
+	env.addCompletion(root)
 	return root
 }
 

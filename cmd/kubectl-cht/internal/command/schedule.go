@@ -21,6 +21,9 @@ func scheduleCommand(env *Env) *cobra.Command {
 of one: its next runs, its last, what it keeps, how it proves it.
 
 ` + exit.Help,
+		Example: `  kubectl cht schedule create nightly -n medic --schedule '30 2 * * *' --time-zone Africa/Nairobi --keep-daily 14
+  kubectl cht schedule list -A
+  kubectl cht schedule trigger nightly -n medic`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -35,8 +38,13 @@ func scheduleListCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list [-n NAMESPACE | -A]", Aliases: []string{"ls"},
 		Short: "List schedules",
-		Long:  "List the schedules of a namespace, or of all with -A.\n\n" + exit.Help,
-		Args:  cobra.NoArgs,
+		Long: `List the schedules of a namespace, or of all with -A: when each is due next, what it
+keeps, and whether it is suspended or waits for something.
+
+` + exit.Help,
+		Example: `  kubectl cht schedule list -n medic
+  kubectl cht schedule list -A -o wide`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := output.check(); err != nil {
 				return err
@@ -82,7 +90,8 @@ is not made up for. To have a backup at once: kubectl cht schedule trigger.`
 	}
 	return &cobra.Command{
 		Use: use + " NAME [-n NAMESPACE]", Short: short, Long: long + "\n\n" + exit.Help,
-		Args: cobra.ExactArgs(1),
+		Example: "  kubectl cht schedule " + use + " nightly -n medic",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return env.suspend(cmd.Context(), args[0], suspend)
 		},
@@ -121,7 +130,8 @@ func scheduleDeleteCommand(env *Env) *cobra.Command {
 ` + "`kubectl cht delete backup`" + `, or a schedule that is made again under the same name.
 
 ` + exit.Help,
-		Args: cobra.ExactArgs(1),
+		Example: `  kubectl cht schedule delete nightly -n medic`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return env.scheduleDelete(cmd.Context(), args[0])
 		},

@@ -27,6 +27,8 @@ While another backup of the instance runs, it waits. A suspended schedule takes 
 all the same.
 
 ` + exit.Help,
+		Example: `  kubectl cht schedule trigger nightly -n medic
+  kubectl cht schedule trigger nightly -n medic --no-wait`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return env.trigger(cmd.Context(), args[0], w, cmd.Flags().Changed("timeout"))

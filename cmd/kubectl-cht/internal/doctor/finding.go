@@ -15,6 +15,8 @@ type Severity string
 const (
 	// Problem: something is wrong that somebody must look at.
 	Problem Severity = "problem"
+	// Warning: nothing fails for it tonight, but it should not stay so.
+	Warning Severity = "warning"
 	// Orphan: something is left behind, is nobody's, and can be removed.
 	Orphan Severity = "orphan"
 	// Information: all is well, but it takes room, or is good to know.
@@ -39,7 +41,9 @@ const (
 
 // Finding is one thing that was found.
 type Finding struct {
-	Severity  Severity  `json:"severity"`
+	Severity Severity `json:"severity"`
+	// Check that found it, see docs/doctor.md.
+	Check     string    `json:"check"`
 	Kind      string    `json:"kind"`
 	Namespace string    `json:"namespace,omitempty"`
 	Name      string    `json:"name"`
@@ -55,6 +59,13 @@ type Finding struct {
 	// owner is the UID of the Backup or Restore that is gone.
 	owner types.UID
 }
+
+// The checks of this package.
+const (
+	CheckController = "Controller"
+	CheckProgress   = "Progress"
+	CheckLeftovers  = "Leftovers"
+)
 
 // Fixable tells whether it can be removed.
 func (f Finding) Fixable() bool { return f.remedy != none }
@@ -86,9 +97,9 @@ func orphan(kind string, o client.Object, owner types.UID, how remedy, what, nex
 	return f
 }
 
-// sort puts the worst first, and what is removed in the order in which it goes.
-func sort(findings []Finding) []Finding {
-	rank := map[Severity]int{Problem: 0, Orphan: 1, Information: 2}
+// Sort puts the worst first, and what is removed in the order in which it goes.
+func Sort(findings []Finding) []Finding {
+	rank := map[Severity]int{Problem: 0, Warning: 1, Orphan: 2, Information: 3}
 	slices.SortStableFunc(findings, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(rank[a.Severity], rank[b.Severity]), cmp.Compare(a.remedy, b.remedy),
 			cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))

@@ -35,10 +35,20 @@ func Judge(c Cluster, now time.Time, minAge time.Duration) []Finding {
 		l.restores[c.Restores[i].UID] = &c.Restores[i]
 	}
 	var all []Finding
-	for _, part := range []func() []Finding{l.controller, l.stuck, l.pods, l.snapshots, l.contents, l.records, l.claims, l.volumes, l.namespaces} {
-		all = append(all, part()...)
+	for _, part := range []struct {
+		check string
+		judge func() []Finding
+	}{
+		{CheckController, l.controller}, {CheckProgress, l.stuck},
+		{CheckLeftovers, l.pods}, {CheckLeftovers, l.snapshots}, {CheckLeftovers, l.contents}, {CheckLeftovers, l.records},
+		{CheckLeftovers, l.claims}, {CheckLeftovers, l.volumes}, {CheckLeftovers, l.namespaces},
+	} {
+		for _, f := range part.judge() {
+			f.Check = part.check
+			all = append(all, f)
+		}
 	}
-	return sort(all)
+	return Sort(all)
 }
 
 func (l *look) young(o metav1.Object) bool {

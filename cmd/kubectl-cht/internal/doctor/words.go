@@ -10,7 +10,7 @@ import (
 // Lines tells the findings to people. What a database or driver said may be in
 // them: line makes a text fit for a terminal.
 func Lines(findings []Finding, line func(string) string) (lines []string) {
-	titles := map[Severity]string{Problem: "Problems", Orphan: "Left behind", Information: "Good to know"}
+	titles := map[Severity]string{Problem: "Problems", Warning: "Should not stay so", Orphan: "Left behind", Information: "Good to know"}
 	var last Severity
 	for _, f := range findings {
 		if f.Severity != last {

@@ -15,12 +15,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 )
 
-// The labels.
-const (
-	namespaceLabel = "namespace"
-	resultLabel    = "result"
-)
-
 // vector is a family of series that has the label namespace.
 type vector interface {
 	prometheus.Collector
@@ -35,8 +29,8 @@ var known = struct {
 	namespaces map[string]bool
 }{namespaces: map[string]bool{}}
 
-// registered puts a family on controller-runtime's registry.
-func registered[V vector](v V) V {
+// forgettable registers a family whose series go with their namespace.
+func forgettable[V vector](v V) V {
 	metrics.Registry.MustRegister(v)
 	known.Lock()
 	defer known.Unlock()
@@ -57,7 +51,6 @@ func Forget(namespace string) {
 	delete(known.namespaces, namespace)
 	vectors := slices.Clone(known.vectors)
 	known.Unlock()
-	forgetDrills(namespace)
 	for _, v := range vectors {
 		v.DeletePartialMatch(prometheus.Labels{namespaceLabel: namespace})
 	}
@@ -77,8 +70,13 @@ func namespaces() []string {
 // sweepEvery is how often namespaces that are gone are looked for.
 const sweepEvery = 10 * time.Minute
 
-// Sweeper forgets namespaces that are gone. It runs as long as the controller leads.
-type Sweeper struct{ Reader client.Reader }
+// Sweeper forgets namespaces that are gone, or another controller's now. It runs as long
+// as the controller leads.
+type Sweeper struct {
+	Reader client.Reader
+	// Serves tells whether this controller works on a namespace; nil is on all.
+	Serves func(ctx context.Context, namespace string) (bool, error)
+}
 
 // Start looks now and then, until ctx ends.
 func (s Sweeper) Start(ctx context.Context) error {
@@ -100,6 +98,15 @@ func (s Sweeper) Start(ctx context.Context) error {
 func (s Sweeper) Sweep(ctx context.Context) error {
 	var failed error
 	for _, name := range namespaces() {
+		if s.Serves != nil {
+			if mine, err := s.Serves(ctx, name); err != nil || !mine {
+				failed = errors.Join(failed, err)
+				if err == nil {
+					Forget(name)
+				}
+				continue
+			}
+		}
 		err := s.Reader.Get(ctx, client.ObjectKey{Name: name}, &corev1.Namespace{})
 		if apierrors.IsNotFound(err) {
 			Forget(name)
