@@ -286,11 +286,11 @@ func setUp(mgr ctrl.Manager, kube, lease *rest.Config, c config) error {
 	if err := c.setUpCatalog(mgr, direct, backups); err != nil {
 		return err
 	}
+	metrics.BuiltAs(version)
+	metrics.ReadFrom(mgr.GetCache(), namespaces.Concerns, backups.Wants())
 	if err := c.setUpCheckup(mgr, kube, backups, namespaces); err != nil {
 		return err
 	}
-	metrics.BuiltAs(version)
-	metrics.ReadFrom(mgr.GetCache(), backups.Wants(), namespaces.Expected)
 	if err := backups.Setup(mgr); err != nil {
 		return err
 	}

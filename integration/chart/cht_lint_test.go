@@ -50,12 +50,12 @@ func TestNightlySchedule(t *testing.T) {
 		t.Errorf("by default %+v", s)
 	}
 	s = scheduleOf(t, `backup: {schedule: "@every 6h", timeZone: Africa/Nairobi, jitter: "", suspend: true, keep: {last: 3, hourly: 24, daily: 0, weekly: 0, monthly: 0, yearly: 2, within: 14d},
-  drill: {enabled: true, schedule: "@weekly", verify: Full, remap: {}}, spec: {method: EBS, maxStall: 20s}}`)
+  drill: {enabled: true, schedule: "@weekly", verify: Full, remap: {storageClassName: slow}}, spec: {method: EBS, maxStall: 20s}}`)
 	r := s.Spec.Retention
 	if s.Spec.Schedule != "@every 6h" || s.Spec.TimeZone != "Africa/Nairobi" || s.Spec.Jitter != nil || !s.Spec.Suspend || *r.KeepLast != 3 || *r.KeepHourly != 24 || r.KeepDaily != nil || *r.KeepYearly != 2 || r.KeepWithin != "14d" {
 		t.Errorf("schedule and retention come out as %+v", s.Spec)
 	}
-	if s.Spec.Drill.Schedule != "@weekly" || s.Spec.Drill.Verify != api.VerifyFull || s.Spec.Template.Spec.Method != api.MethodEBS || s.Spec.Template.Spec.MaxStall.Seconds() != 20 {
+	if s.Spec.Drill.Schedule != "@weekly" || s.Spec.Drill.Verify != api.VerifyFull || s.Spec.Drill.Remap == nil || s.Spec.Drill.Remap.StorageClassName != "slow" || s.Spec.Template.Spec.Method != api.MethodEBS || s.Spec.Template.Spec.MaxStall.Seconds() != 20 {
 		t.Errorf("drill and template come out as %+v", s.Spec)
 	}
 	if s := scheduleOf(t, "backup: {keep: {daily: 0, weekly: 0, monthly: 0}}"); s.Spec.Retention != nil {
@@ -64,12 +64,13 @@ func TestNightlySchedule(t *testing.T) {
 	if scheduleOf(t, "backup: {enabled: false}") != nil {
 		t.Error("a schedule is made though it is off")
 	}
-	for _, kind := range renderCHT(t, "").CRDs {
+	whole := renderCHT(t, "cht-backup: {enabled: true}")
+	for _, kind := range whole.CRDs {
 		if !strings.HasSuffix(kind.GetName(), ".backup.communityhealthtoolkit.org") {
 			t.Errorf("CRD %s", kind.GetName())
 		}
 	}
-	if len(renderCHT(t, "").CRDs) != 3 {
+	if len(whole.CRDs) != 3 {
 		t.Error("the definitions do not come with the dependency")
 	}
 }

@@ -2,6 +2,7 @@ package chart
 
 import (
 	"encoding/base64"
+	"maps"
 	"strings"
 	"testing"
 
@@ -62,7 +63,7 @@ func dataOf(t *testing.T, r *Rendered, name string) map[string]string {
 
 func renderLive(t *testing.T, text string, upgrade bool, objects ...*unstructured.Unstructured) (*Rendered, error) {
 	t.Helper()
-	return Render(chtFolder, chtValues(t, text), Release{Name: "cht", Namespace: "clinic", Upgrade: upgrade, APIs: []string{scheduleAPI}, Live: objects})
+	return Render(chtFolder, chtAlone(t, text), Release{Name: "cht", Namespace: "clinic", Upgrade: upgrade, APIs: []string{scheduleAPI}, Live: objects})
 }
 
 func TestCredentialsAreMadeOnceAndKept(t *testing.T) {
@@ -208,6 +209,9 @@ func TestCHTRefusesWhatTheClusterForbids(t *testing.T) {
 	api := func(image string) *unstructured.Unstructured {
 		return live(t, "{apiVersion: apps/v1, kind: Deployment, metadata: {name: cht-api}, spec: {template: {spec: {containers: [{image: '"+image+"'}]}}}}")
 	}
+	past := maps.Clone(madeBefore)
+	past["COUCH_URL"] = "http://medic:pw-x@couchdb.clinic.svc.cluster.local:5984/medic"
+	leadsPast := liveSecret(t, past)
 	all := func(o ...*unstructured.Unstructured) []*unstructured.Unstructured { return o }
 	for _, c := range []struct {
 		name, values string
@@ -220,6 +224,10 @@ func TestCHTRefusesWhatTheClusterForbids(t *testing.T) {
 		{"another cookie secret", "credentials: {secret: other}", true, all(liveSecret(t, madeBefore)), "credentials.secret differs"},
 		{"another uuid, after an uninstallation", "credentials: {uuid: other}", false, all(liveSecret(t, madeBefore)), "credentials.uuid differs"},
 		{"the same", "credentials: {user: medic, password: pw-before, secret: s, uuid: u}", true, all(liveSecret(t, madeBefore)), ""},
+
+		{"a Secret that leads to another CHT", "", true, all(liveSecret(t, map[string]string{"COUCH_URL": "http://medic:pw-x@haproxy.production.svc.cluster.local:5984/medic"})), "does not lead to this CHT's HAProxy, haproxy.clinic.svc.cluster.local"},
+		{"one that leads past HAProxy, given", "credentials: {existingSecret: cht-couchdb-credentials}", true, all(leadsPast), "does not lead to this CHT's HAProxy"},
+		{"a short name, and a password with an at sign not escaped", "", true, all(liveSecret(t, map[string]string{"COUCH_URL": "http://medic:a@b@haproxy:5984/medic"})), ""},
 
 		{"fewer nodes", "couchdb: {nodes: 2}", true, all(servers), "couchdb.nodes is 2 and this CHT has 3"},
 		{"more nodes", "couchdb: {nodes: 5}", true, all(servers), "couchdb.nodes is 5 and this CHT has 3"},
@@ -273,7 +281,7 @@ func TestUpgradeWithoutCRDs(t *testing.T) {
 	}{
 		{"", true, nil, true}, {"", true, []string{scheduleAPI}, false}, {"", false, nil, false}, {"backup: {enabled: false}", true, nil, false},
 	} {
-		_, err := Render(chtFolder, chtValues(t, c.values), Release{Name: "cht", Namespace: "clinic", Upgrade: c.upgrade, APIs: c.apis})
+		_, err := Render(chtFolder, chtAlone(t, c.values), Release{Name: "cht", Namespace: "clinic", Upgrade: c.upgrade, APIs: c.apis})
 		if (err != nil) != c.refused {
 			t.Errorf("%+v: %v", c, err)
 		}

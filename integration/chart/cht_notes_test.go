@@ -18,7 +18,7 @@ func TestCHTNotes(t *testing.T) {
 		has, hasNot  []string
 	}{
 		{"all is well", "{" + bucket + ", backup: {drill: {enabled: true}}, ingress: {host: cht.example.org}}", []string{snapshots}, nil,
-			[]string{"https://cht.example.org", "kubectl cht backup -n clinic\n", "kubectl cht status -n clinic", "kubectl cht restore --from clinic/BACKUP --to clinic-clone", "get secret cht-couchdb-credentials -n clinic", "nightly (30 1 * * *, Etc/UTC)", "1 node and Nouveau, API, HAProxy"},
+			[]string{"https://cht.example.org", "kubectl cht backup -n clinic --system-namespace clinic-backup\n", "kubectl cht status -n clinic --system", "kubectl cht restore --from clinic/BACKUP --to clinic-clone --system-namespace clinic-backup\n", "get secret cht-couchdb-credentials -n clinic", "nightly (30 1 * * *, Etc/UTC)", "1 node and Nouveau, API, HAProxy"},
 			[]string{"WARNING", "drills"}},
 		{"k3s", "platform: k3s", []string{snapshots}, nil, []string{"NO BACKUP WILL SUCCEED", "local-path", "IS LOST WITH IT", "no recipient", "No drills", "get ingress api-ingress"}, nil},
 		{"k3s with a class of its own", "{platform: k3s, couchdb: {storage: {className: longhorn}}}", []string{snapshots}, nil, nil, []string{"NO BACKUP WILL SUCCEED"}},
@@ -30,7 +30,9 @@ func TestCHTNotes(t *testing.T) {
 		{"nginx with a certificate", "{ingress: {type: nginx, host: a.example.org}, nginx: {tls: {secretName: t}}}", []string{snapshots}, nil, []string{"https://a.example.org"}, []string{"signed by itself"}},
 		{"no schedule", "backup: {enabled: false}", []string{snapshots}, nil, []string{"NO BACKUPS ARE TAKEN"}, []string{"nightly", "No drills"}},
 		{"catalog none", "cht-backup: {controller: {catalog: {url: none}}}", []string{snapshots}, nil, []string{"IS LOST WITH IT"}, nil},
-		{"a controller elsewhere", "cht-backup: {enabled: false}", []string{snapshots}, nil, nil, []string{"IS LOST WITH IT", "no recipient"}},
+		{"other namespaces", "cht-backup: {namespaces: ['{{ .Release.Namespace }}', uat], namespaceOverride: cht-backup-system}", []string{snapshots}, nil, []string{"--to uat\n"}, []string{"--system-namespace"}},
+		{"no namespace for a clone", "cht-backup: {namespaces: [clinic]}", []string{snapshots}, nil, []string{"--to NAMESPACE-IN-cht-backup.namespaces"}, nil},
+		{"a controller elsewhere", "cht-backup: {enabled: false}", []string{snapshots}, nil, []string{"--to clinic-clone\n"}, []string{"IS LOST WITH IT", "no recipient"}},
 		{"three nodes and a slash", "{couchdb: {nodes: 3}, credentials: {password: a/b}, nouveau: {enabled: false}}", []string{snapshots}, nil, []string{"3 nodes, API", "has a slash"}, []string{"Nouveau", "a/b"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -263,14 +263,14 @@ func TestPodsAreTight(t *testing.T) {
 func TestOwnSettingsOfAComponent(t *testing.T) {
 	r := renderCHT(t, `
 api: {args: [api], command: [run], buildsUrl: "https://builds.example.org", env: [{name: A, value: b}], podAnnotations: {a: b}, podLabels: {l: m}, affinity: {nodeAffinity: {}}, topologySpreadConstraints: [{maxSkew: 1, topologyKey: z, whenUnsatisfiable: ScheduleAnyway}], service: {type: NodePort}}
-sentinel: {env: [{name: SMS, value: x}]}
+sentinel: {env: [{name: A, value: b}]}
 haproxy: {env: [{name: A, value: b}]}
 healthcheck: {env: [{name: A, value: b}]}
 nouveau: {env: [{name: A, value: b}], args: [nouveau]}
 couchdb: {env: [{name: A, value: b}], erlFlags: "+SDio 32", probes: {enabled: false}}
 upgradeService: {env: [{name: A, value: b}]}
 nginx: {env: [{name: A, value: b}], service: {annotations: {a: b}, type: NodePort, httpNodePort: 30080, httpsNodePort: 30443}}`)
-	for _, name := range []string{"cht-api", "cht-haproxy", "cht-haproxy-healthcheck", "cht-couchdb", "upgrade-service"} {
+	for _, name := range []string{"cht-api", "cht-haproxy", "cht-haproxy-healthcheck", "cht-couchdb", "upgrade-service", "cht-sentinel"} {
 		d := named(t, r, &appsv1.Deployment{}, name)
 		if last := d.Spec.Template.Spec.Containers[0].Env; last[len(last)-1].Name != "A" {
 			t.Errorf("%s has environment %v", name, last)
@@ -280,6 +280,11 @@ nginx: {env: [{name: A, value: b}], service: {annotations: {a: b}, type: NodePor
 	c := api.Spec.Containers[0]
 	if c.Args[0] != "api" || c.Command[0] != "run" || api.Annotations["a"] != "b" || api.Labels["l"] != "m" || api.Spec.Affinity == nil || len(api.Spec.TopologySpreadConstraints) != 1 || !hasEnv(c, "BUILDS_URL", "https://builds.example.org") {
 		t.Errorf("the API's pod is %+v", api)
+	}
+	// None at all is Kubernetes' default of 30 s; the 0 of the CHT's own charts lets two
+	// CouchDBs have one volume.
+	if g := api.Spec.TerminationGracePeriodSeconds; g == nil || *g != 10 {
+		t.Errorf("the API has %v s to end", g)
 	}
 	if s := named(t, r, &corev1.Service{}, "api"); s.Spec.Type != corev1.ServiceTypeNodePort {
 		t.Errorf("the API's Service is %s", s.Spec.Type)

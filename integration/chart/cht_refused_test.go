@@ -57,6 +57,7 @@ func TestCHTRefusesBadValues(t *testing.T) {
 		{"more volumes than nodes", `couchdb: {existingVolumes: [{claim: a}, {claim: b}]}`, "2 volumes for couchdb.nodes 1"},
 		{"one volume twice", `couchdb: {nodes: 2, existingVolumes: [{claim: a}, {claim: a}]}`, "[1] is the same storage as [0]"},
 		{"one path twice", `couchdb: {nodes: 2, existingVolumes: [{hostPath: {path: /a}, nodeName: x}, {hostPath: {path: /a}, nodeName: x}]}`, "is the same storage"},
+		{"one disk on two machines", `couchdb: {nodes: 2, existingVolumes: [{ebs: {volumeId: vol-01234567}, nodeName: x}, {ebs: {volumeId: vol-01234567}, nodeName: z}]}`, "is the same storage"},
 		{"a host path without its node", `couchdb: {nodes: 2, existingVolumes: [{hostPath: {path: /a}}, {hostPath: {path: /b}}]}`, "hostPath without nodeName"},
 		{"more about nodes than there are", `couchdb: {perNode: [{}, {}]}`, "2 entries for couchdb.nodes 1"},
 
@@ -88,7 +89,7 @@ func TestCHTRefusesBadValues(t *testing.T) {
 		{"policies by address", `networkPolicy: {users: ["10.0.0.0/8"]}`, "/networkPolicy/users/0"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := Render(chtFolder, chtValues(t, c.values), Release{Name: "cht", Namespace: "clinic"})
+			_, err := Render(chtFolder, chtAlone(t, c.values), Release{Name: "cht", Namespace: "clinic"})
 			if err == nil {
 				t.Fatal("was taken")
 			}
@@ -107,7 +108,7 @@ func TestCHTTakesOddValues(t *testing.T) {
 	for _, values := range []string{
 		`credentials: {password: "p@ss/w:rd?%+&#1 2\"'$\\{{x}}"}`, `credentials: {password: "ünï;code"}`,
 		`couchdb: {dataSubPath: ""}`, `couchdb: {dataSubPath: "storage/medic-core/couchdb/data"}`, `couchdb: {erlFlags: ""}`,
-		`couchdb: {storage: {size: 1.5Ti}}`, `couchdb: {nodes: 2, perNode: [{nodeName: a}]}`,
+		`couchdb: {storage: {size: 1.5Ti}}`, `couchdb: {nodes: 2, perNode: [{nodeName: a}]}`, `couchdb: {nodes: 2, existingVolumes: [{hostPath: {path: /a}, nodeName: x}, {hostPath: {path: /a}, nodeName: z}]}`,
 		`couchdb: {existingVolumes: [{hostPath: {path: /srv/couchdb}}]}`, `couchdb: {existingVolumes: [{ebs: {volumeId: vol-01234567, partition: 1}}]}`,
 		`backup: {schedule: "@every 6h"}`, `backup: {schedule: "*/15 1-5 1,15 JAN MON-FRI"}`, `backup: {timeZone: America/Argentina/Buenos_Aires}`, `backup: {timeZone: Etc/GMT+3}`, `backup: {jitter: 1h30m}`,
 		`image: {registry: "localhost:5000/a/b/", tag: v5.1.0-rc.1}`, `images: {api: "registry.example.org:5000/a/b@sha256:abc"}`,
@@ -115,7 +116,7 @@ func TestCHTTakesOddValues(t *testing.T) {
 		`{ingress: {type: none}, api: {enabled: false}, sentinel: {enabled: false}, haproxy: {enabled: false}, healthcheck: {enabled: false}, upgradeService: {enabled: false}}`,
 		`cht-backup: {enabled: false}`, `global: {x: y}`,
 	} {
-		if _, err := Render(chtFolder, chtValues(t, values), Release{Name: "cht", Namespace: "clinic"}); err != nil {
+		if _, err := Render(chtFolder, chtAlone(t, values), Release{Name: "cht", Namespace: "clinic"}); err != nil {
 			t.Errorf("%s: %v", values, err)
 		}
 	}
@@ -128,7 +129,7 @@ func TestNoEnvironmentTwice(t *testing.T) {
 		"cht-api": "api", "cht-sentinel": "sentinel", "upgrade-service": "upgradeService"} {
 		for _, v := range named(t, r, &appsv1.Deployment{}, name).Spec.Template.Spec.Containers[0].Env {
 			values := component + ": {env: [{name: " + v.Name + ", value: x}]}"
-			if _, err := Render(chtFolder, chtValues(t, values), Release{Name: "cht", Namespace: "clinic"}); err == nil || !strings.Contains(err.Error(), v.Name+" is given by the chart") {
+			if _, err := Render(chtFolder, chtAlone(t, values), Release{Name: "cht", Namespace: "clinic"}); err == nil || !strings.Contains(err.Error(), v.Name+" is given by the chart") {
 				t.Errorf("%s: %v", values, err)
 			}
 		}

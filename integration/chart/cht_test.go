@@ -28,10 +28,21 @@ func chtValues(t *testing.T, text string) map[string]any {
 	return values
 }
 
+// chtAlone are chtValues, without the controller unless text speaks of it: half of the
+// work of a rendering.
+func chtAlone(t *testing.T, text string) map[string]any {
+	t.Helper()
+	values := chtValues(t, text)
+	if values["cht-backup"] == nil {
+		values["cht-backup"] = map[string]any{"enabled": false}
+	}
+	return values
+}
+
 // renderCHT renders the stack for release cht in namespace clinic.
 func renderCHT(t *testing.T, text string) *Rendered {
 	t.Helper()
-	r, err := Render(chtFolder, chtValues(t, text), Release{Name: "cht", Namespace: "clinic"})
+	r, err := Render(chtFolder, chtAlone(t, text), Release{Name: "cht", Namespace: "clinic"})
 	if err != nil {
 		t.Fatal(err)
 	}

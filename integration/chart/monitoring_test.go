@@ -148,6 +148,7 @@ func TestRulesByValues(t *testing.T) {
 
 func TestMonitoringRefuses(t *testing.T) {
 	for values, says := range map[string]string{
+		`{config: {metrics-address: "0"}, metrics: {podMonitor: {enabled: true}}}`:  "nothing to scrape",
 		`{metrics: {podMonitor: {enabled: true}, serviceMonitor: {enabled: true}}}`: "enable one",
 		`{metrics: {rules: {enabled: true, disabled: [CHTNoSuchAlert]}}}`:           "there is no alert CHTNoSuchAlert",
 		`{metrics: {rules: {thresholds: {hoursWithoutBackups: 7}}}}`:                "hoursWithoutBackups",

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -49,8 +50,8 @@ func examine(ctx context.Context, t *testing.T, p plugin, args string, code int)
 	return e
 }
 
-// tenant gives a kubeconfig of somebody who may do that in a namespace and nothing else.
-func tenant(ctx context.Context, t *testing.T, c *harness.Cluster, namespace string, rules ...rbacv1.PolicyRule) string {
+// restricted gives a kubeconfig of somebody who may do that in a namespace and nothing else.
+func restricted(ctx context.Context, t *testing.T, c *harness.Cluster, namespace string, rules ...rbacv1.PolicyRule) string {
 	t.Helper()
 	meta := metav1.ObjectMeta{Namespace: namespace, Name: "tenant"}
 	for _, o := range []client.Object{&corev1.ServiceAccount{ObjectMeta: meta}, &rbacv1.Role{ObjectMeta: meta, Rules: rules},
@@ -58,6 +59,18 @@ func tenant(ctx context.Context, t *testing.T, c *harness.Cluster, namespace str
 		if err := c.Client.Create(ctx, o); err != nil {
 			t.Fatal(err)
 		}
+	}
+	asked := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: "system:serviceaccount:" + namespace + ":tenant",
+		ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: "list", Group: "backup.communityhealthtoolkit.org", Resource: "backups"}}}
+	for {
+		answer, err := c.Kube.AuthorizationV1().SubjectAccessReviews().Create(ctx, asked, metav1.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer.Status.Allowed {
+			break
+		}
+		time.Sleep(100 * time.Millisecond) // nobody tells when the binding counts
 	}
 	token, err := c.Kube.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, "tenant", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 	if err != nil {
@@ -113,7 +126,7 @@ func TestDoctorBeforeTheNight(t *testing.T) {
 		}
 	}
 
-	p.kubeconfig = tenant(ctx, t, c, o.Namespace,
+	p.kubeconfig = restricted(ctx, t, c, o.Namespace,
 		rbacv1.PolicyRule{APIGroups: []string{"backup.communityhealthtoolkit.org"}, Resources: []string{"backups", "restores", "backupschedules"}, Verbs: []string{"get", "list", "watch"}},
 		rbacv1.PolicyRule{APIGroups: []string{"", "apps"}, Resources: []string{"pods", "deployments", "statefulsets", "persistentvolumeclaims"}, Verbs: []string{"get", "list"}})
 	e = examine(ctx, t, p, "-n "+o.Namespace, 6)

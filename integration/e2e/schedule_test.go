@@ -79,6 +79,12 @@ func TestSchedule(t *testing.T) {
 		t.Errorf("records %v of %d backups, %v", heads, len(left.Items), err)
 	}
 
+	for i := range left.Items {
+		if b := &left.Items[i]; b.Name == s.Status.LastSuccessfulBackup {
+			servedOf(ctx, t, c, s, b)
+		}
+	}
+
 	// Suspended, it runs when somebody asks.
 	merge(ctx, t, c, s.DeepCopy(), fmt.Sprintf(`{"metadata":{"annotations":{%q:"second"}}}`, api.RunNowAnnotation))
 	asked := &api.Backup{ObjectMeta: metav1.ObjectMeta{Namespace: o.Namespace, Name: schedule.RunNowName(s.Name, "second")}}

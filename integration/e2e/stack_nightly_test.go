@@ -30,8 +30,8 @@ func TestStack(t *testing.T) {
 	values := s.values(map[string]any{"ingress": map[string]any{"type": "nginx", "host": "cht.example"}})
 	s.install(ctx, t, c.ChartFolder("cht"), values)
 	s.ready(ctx, t)
-	throughNginx(ctx, t, s, "cht.example")
 	seeded(ctx, t, c, s.Options)
+	throughNginx(ctx, t, s, "cht.example")
 	before, secret, was := s.identities(ctx, t), s.secret(ctx, t), contents(ctx, t, c, s.Options)
 
 	cron, due := nextMinute()

@@ -68,7 +68,12 @@ func (c *Cluster) DeleteNamespace(ctx context.Context, name string) error {
 // failed and E2E_KEEP is set.
 func (c *Cluster) TempNamespace(t testing.TB, prefix string) string {
 	t.Helper()
-	name := prefix + "-" + rand.String(5)
+	return c.TempNamespaceNamed(t, prefix+"-"+rand.String(5))
+}
+
+// TempNamespaceNamed is TempNamespace with a name that something else decided.
+func (c *Cluster) TempNamespaceNamed(t testing.TB, name string) string {
+	t.Helper()
 	if err := c.CreateNamespace(t.Context(), name); err != nil {
 		t.Fatal(err)
 	}

@@ -18,8 +18,8 @@ const mostQuestions = 3000
 type access struct {
 	client    client.Client
 	questions int
-	// some: it serves some namespaces, not all.
-	some bool
+	// narrow: it makes and deletes no namespaces, and does without the right.
+	narrow bool
 }
 
 // may asks for one right; namespace "" is all of them, or a kind without.
@@ -73,7 +73,7 @@ func (a *access) check(ctx context.Context, namespace string, all []need) Check 
 				verbs = append(verbs, r.verb+" "+r.name())
 			}
 		}
-		if len(verbs) > 0 && n.optional && a.some {
+		if len(verbs) > 0 && n.optional && a.narrow {
 			without = "; it does without " + n.what
 		} else if len(verbs) > 0 {
 			lacks = append(lacks, fmt.Sprintf("%s (needed for %s)", strings.Join(verbs, ", "), n.what))

@@ -70,19 +70,11 @@ func (l *Looker) Look(ctx context.Context) Report {
 
 // rights: where all namespaces are served, those in all at once.
 func (l *Looker) rights(ctx context.Context) []Check {
-	a := &access{client: l.Client, some: len(l.Namespaces) > 0}
+	a := &access{client: l.Client, narrow: l.Narrow}
 	if len(l.Namespaces) == 0 {
 		return []Check{a.check(ctx, "", needs)}
 	}
-	wide := in(needs, cluster)
-	if l.Narrow {
-		for i := range wide {
-			if slices.Equal(wide[i].resources, []string{"namespaces"}) {
-				wide[i].verbs = []string{"get"} // none is made, and none deleted
-			}
-		}
-	}
-	checks := []Check{a.check(ctx, "", wide)}
+	checks := []Check{a.check(ctx, "", in(needs, cluster))}
 	for i, n := range l.Namespaces {
 		if i == mostNamespaces {
 			break // instances says so

@@ -133,31 +133,33 @@ func TestLook(t *testing.T) {
 		recipients int
 		now        time.Time
 		want       []string
+		narrow     bool
 	}{
-		{"all is well", answering{}, plain(), nil, good(), 1, noon, nil},
-		{"some namespaces, and rights are listed", answering{lists: true}, plain(), []string{"medic"}, good(), 1, noon, nil},
+		{"all is well", answering{}, plain(), nil, good(), 1, noon, nil, false},
+		{"some namespaces, and rights are listed", answering{lists: true}, plain(), []string{"medic"}, good(), 1, noon, nil, false},
 		{"a right lacks in the cluster", answering{denied: []string{"list nodes", "create pods/exec"}}, plain(), nil, good(), 1, noon,
-			[]string{"Permissions : the controller may not, in the cluster: create pods/exec (needed for holding writes during a cut); list nodes (needed for restores that choose a zone)"}},
-		{"a right lacks in one namespace", answering{denied: []string{"medic delete pods"}}, plain(), []string{"medic"}, good(), 1, noon, []string{"Permissions medic: the controller may not, in namespace medic: delete pods"}},
-		{"a right lacks in its own", answering{denied: []string{"system update configmaps"}}, plain(), []string{"medic"}, good(), 1, noon, []string{"Permissions system: the controller may not, in namespace system: update configmaps (needed for this report)"}},
-		{"some namespaces, and no new ones", answering{denied: []string{"create namespaces", "delete namespaces"}}, plain(), []string{"medic"}, good(), 1, noon, nil},
-		{"all namespaces, and no new ones", answering{denied: []string{"create namespaces"}}, plain(), nil, good(), 1, noon, []string{"Permissions : the controller may not, in the cluster: create namespaces"}},
-		{"a namespace is not there", answering{}, plain(), []string{"medic", "typo"}, good(), 1, noon, []string{"NamespaceServed typo"}},
-		{"the freezer is not admitted", answering{refused: map[string]error{"medic": security}}, plain(), nil, good(), 1, noon, []string{"FreezerAdmitted medic: the freezer pod is not admitted, so that quiesce Freeze fails and Auto takes Pause: pods \"f\" is forbidden: violates PodSecurity"}},
-		{"nobody knows of the freezer", answering{refused: map[string]error{"medic": rights}}, plain(), nil, good(), 1, noon, []string{"FreezerAdmitted medic: pods \"f\" is forbidden: User"}},
-		{"no catalog", answering{}, plain(), nil, nil, 0, noon, []string{"CatalogReachable : no catalog is configured"}},
-		{"no recipient, on a volume", answering{}, plain(), nil, &store{url: "file:///c"}, 0, noon, []string{"CatalogOutside : the catalog file:///c is on a volume", "CatalogRecipients : no recipient"}},
-		{"the catalog does not answer", answering{}, plain(), nil, &store{url: "s3://b", reach: errors.New("no such\nhost")}, 1, noon, []string{"CatalogReachable : the catalog cannot be used: no such host", "CatalogWritable : the catalog s3://b was not written to"}},
-		{"the catalog is read-only", answering{}, plain(), nil, &store{url: "s3://b", try: errors.New("denied")}, 1, noon, []string{"CatalogWritable : the catalog cannot be written to: denied"}},
-		{"the catalog keeps everything", answering{}, plain(), nil, &store{url: "s3://b", keeps: true}, 1, noon, nil},
-		{"the clock is wrong", answering{}, plain(), nil, good(), 1, noon.Add(time.Minute), []string{"Clock : the API server's clock is 1m0s behind, compared"}},
-		{"no class", answering{}, plain()[1:], nil, good(), 1, noon, []string{"SnapshotClasses : there is no VolumeSnapshotClass at all"}},
-		{"two classes", answering{}, append(plain(), &snapv1.VolumeSnapshotClass{ObjectMeta: metav1.ObjectMeta{Name: "another"}, Driver: "loop"}), nil, good(), 1, noon, []string{"SnapshotClasses : which VolumeSnapshotClass is taken is not clear: loop has another, loop, of which 0"}},
-		{"two classes, one marked", answering{}, append(plain(), &snapv1.VolumeSnapshotClass{ObjectMeta: metav1.ObjectMeta{Name: "another", Annotations: map[string]string{defaultClass: "true"}}, Driver: "loop"}), nil, good(), 1, noon, nil},
+			[]string{"Permissions : the controller may not, in the cluster: create pods/exec (needed for holding writes during a cut); list nodes (needed for restores that choose a zone)"}, false},
+		{"a right lacks in one namespace", answering{denied: []string{"medic delete pods"}}, plain(), []string{"medic"}, good(), 1, noon, []string{"Permissions medic: the controller may not, in namespace medic: delete pods"}, false},
+		{"a right lacks in its own", answering{denied: []string{"system update configmaps"}}, plain(), []string{"medic"}, good(), 1, noon, []string{"Permissions system: the controller may not, in namespace system: update configmaps (needed for this report)"}, false},
+		{"some namespaces, and no new ones", answering{denied: []string{"create namespaces", "delete namespaces"}}, plain(), []string{"medic"}, good(), 1, noon, nil, true},
+		{"some namespaces, by rights in all", answering{denied: []string{"create namespaces"}}, plain(), []string{"medic"}, good(), 1, noon, []string{"Permissions : the controller may not, in the cluster: create namespaces"}, false},
+		{"all namespaces, and no new ones", answering{denied: []string{"create namespaces"}}, plain(), nil, good(), 1, noon, []string{"Permissions : the controller may not, in the cluster: create namespaces"}, false},
+		{"a namespace is not there", answering{}, plain(), []string{"medic", "typo"}, good(), 1, noon, []string{"NamespaceServed typo"}, false},
+		{"the freezer is not admitted", answering{refused: map[string]error{"medic": security}}, plain(), nil, good(), 1, noon, []string{"FreezerAdmitted medic: the freezer pod is not admitted, so that quiesce Freeze fails and Auto takes Pause: pods \"f\" is forbidden: violates PodSecurity"}, false},
+		{"nobody knows of the freezer", answering{refused: map[string]error{"medic": rights}}, plain(), nil, good(), 1, noon, []string{"FreezerAdmitted medic: pods \"f\" is forbidden: User"}, false},
+		{"no catalog", answering{}, plain(), nil, nil, 0, noon, []string{"CatalogReachable : no catalog is configured"}, false},
+		{"no recipient, on a volume", answering{}, plain(), nil, &store{url: "file:///c"}, 0, noon, []string{"CatalogOutside : the catalog file:///c is on a volume", "CatalogRecipients : no recipient"}, false},
+		{"the catalog does not answer", answering{}, plain(), nil, &store{url: "s3://b", reach: errors.New("no such\nhost")}, 1, noon, []string{"CatalogReachable : the catalog cannot be used: no such host", "CatalogWritable : the catalog s3://b was not written to"}, false},
+		{"the catalog is read-only", answering{}, plain(), nil, &store{url: "s3://b", try: errors.New("denied")}, 1, noon, []string{"CatalogWritable : the catalog cannot be written to: denied"}, false},
+		{"the catalog keeps everything", answering{}, plain(), nil, &store{url: "s3://b", keeps: true}, 1, noon, nil, false},
+		{"the clock is wrong", answering{}, plain(), nil, good(), 1, noon.Add(time.Minute), []string{"Clock : the API server's clock is 1m0s behind, compared"}, false},
+		{"no class", answering{}, plain()[1:], nil, good(), 1, noon, []string{"SnapshotClasses : there is no VolumeSnapshotClass at all"}, false},
+		{"two classes", answering{}, append(plain(), &snapv1.VolumeSnapshotClass{ObjectMeta: metav1.ObjectMeta{Name: "another"}, Driver: "loop"}), nil, good(), 1, noon, []string{"SnapshotClasses : which VolumeSnapshotClass is taken is not clear: loop has another, loop, of which 0"}, false},
+		{"two classes, one marked", answering{}, append(plain(), &snapv1.VolumeSnapshotClass{ObjectMeta: metav1.ObjectMeta{Name: "another", Annotations: map[string]string{defaultClass: "true"}}, Driver: "loop"}), nil, good(), 1, noon, nil, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l := looker(t, &tt.a, tt.objects...)
-			l.Namespaces, l.Recipients, l.Now = tt.namespaces, tt.recipients, func() time.Time { return tt.now }
+			l.Narrow, l.Namespaces, l.Recipients, l.Now = tt.narrow, tt.namespaces, tt.recipients, func() time.Time { return tt.now }
 			if tt.catalog != nil {
 				l.Catalog = tt.catalog
 			}

@@ -20,7 +20,7 @@ type need struct {
 	verbs     []string
 	// what does not work without them.
 	what string
-	// optional: a controller that serves some namespaces alone may do without.
+	// optional: a controller with rights in some namespaces alone does without.
 	optional bool
 }
 

@@ -72,8 +72,22 @@ func belongs(o *unstructured.Unstructured) bool {
 		return o.GetName() != "kube-root-ca.crt"
 	case "ServiceAccount":
 		return o.GetName() != "default"
+	case "RoleBinding":
+		return bindsOwn(o)
 	}
 	return true
+}
+
+// bindsOwn tells whether a RoleBinding grants something to an account of its own
+// namespace, as the upgrade service's does. Those that let people in are the namespace's,
+// not the instance's: a clone's has its own, and nobody may make one that grants more than
+// he has.
+func bindsOwn(o *unstructured.Unstructured) bool {
+	subjects, _, _ := unstructured.NestedSlice(o.Object, "subjects")
+	return slices.ContainsFunc(subjects, func(one any) bool {
+		s, ok := one.(map[string]any)
+		return ok && s["kind"] == "ServiceAccount" && (s["namespace"] == nil || s["namespace"] == "" || s["namespace"] == o.GetNamespace())
+	})
 }
 
 // Own gives an object as a backup keeps it; false for one that a cluster, another

@@ -101,7 +101,7 @@ func TestObjects(t *testing.T) {
 		&corev1.ConfigMap{ObjectMeta: meta("couchdb-servers-configmap")},
 		&corev1.ServiceAccount{ObjectMeta: meta("cht-upgrade-service-user")},
 		&rbacv1.Role{ObjectMeta: meta("deployment-manager")},
-		&rbacv1.RoleBinding{ObjectMeta: meta("deployment-manager")},
+		&rbacv1.RoleBinding{ObjectMeta: meta("deployment-manager"), Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Name: "cht-upgrade-service-user", Namespace: ns}}},
 		&corev1.Service{ObjectMeta: meta("haproxy")},
 		&appsv1.Deployment{ObjectMeta: meta("cht-api")},
 		&networkingv1.Ingress{ObjectMeta: meta("api-ingress")},
@@ -115,6 +115,10 @@ func TestObjects(t *testing.T) {
 		&corev1.Pod{ObjectMeta: meta("cht-api-x")},
 		&corev1.PersistentVolumeClaim{ObjectMeta: meta("couchdb-claim0")},
 		&corev1.Service{ObjectMeta: elsewhere},
+		// Who is let in is the namespace's, not the instance's.
+		&rbacv1.RoleBinding{ObjectMeta: meta("people"), Subjects: []rbacv1.Subject{{Kind: "User", Name: "u"}, {Kind: "Group", Name: "g"}}},
+		&rbacv1.RoleBinding{ObjectMeta: meta("robot"), Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Name: "deployer", Namespace: "ci"}}},
+		&rbacv1.RoleBinding{ObjectMeta: meta("nobody")},
 		// A controller in the instance's own namespace, and the records that it keeps.
 		&appsv1.Deployment{ObjectMeta: ours("medic-cht-backup", product)},
 		&corev1.ServiceAccount{ObjectMeta: ours("medic-cht-backup", product)},

@@ -116,4 +116,14 @@ func TestSweep(t *testing.T) {
 			t.Errorf("%s has %v, want %d series", ns, got, want)
 		}
 	}
+	// Those that another controller serves now are his to tell of.
+	err := Sweeper{Reader: c, Serves: func(_ context.Context, namespace string) (bool, error) {
+		if namespace == "unknown" {
+			return false, errors.New("nobody knows")
+		}
+		return false, nil
+	}}.Sweep(t.Context())
+	if got := len(read(t, "there")) + len(read(t, "unknown")); err == nil || got != 4 {
+		t.Errorf("%d series are left, %v", got, err)
+	}
 }

@@ -91,7 +91,7 @@ func there(t *testing.T, wants func(*api.Backup) bool, objects ...client.Object)
 		t.Fatal(err)
 	}
 	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build()
-	ReadFrom(c, wants, nil)
+	ReadFrom(c, func(namespace string) bool { return namespace != "of-another" }, wants)
 	t.Cleanup(func() { ReadFrom(nil, nil, nil) })
 	return c
 }

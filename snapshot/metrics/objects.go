@@ -54,23 +54,23 @@ const within = 5 * time.Second
 // scrape: nothing is to be remembered, nor to be forgotten.
 type objects struct {
 	sync.Mutex
-	reader client.Reader
-	wants  func(*api.Backup) bool
-	serves func(ctx context.Context, namespace string) (bool, error)
+	reader   client.Reader
+	concerns func(namespace string) bool
+	wants    func(*api.Backup) bool
 }
 
 var all = &objects{}
 
 func init() { metrics.Registry.MustRegister(all) }
 
-// ReadFrom says where the objects are read from: the controller's cache. wants tells
+// ReadFrom says where the objects are read from: the controller's cache. concerns tells
+// whether a namespace is this controller's to tell of, and not another's. wants tells
 // whether the record of a completed backup is not in the catalog, nil where there is no
-// catalog. serves tells whether this controller works on a namespace; what another one
-// works on is his to tell of. nil is on all. Until then, nothing is told of objects.
-func ReadFrom(reader client.Reader, wants func(*api.Backup) bool, serves func(ctx context.Context, namespace string) (bool, error)) {
+// catalog. Until then, nothing is told of objects.
+func ReadFrom(reader client.Reader, concerns func(namespace string) bool, wants func(*api.Backup) bool) {
 	all.Lock()
 	defer all.Unlock()
-	all.reader, all.wants, all.serves = reader, wants, serves
+	all.reader, all.concerns, all.wants = reader, concerns, wants
 }
 
 // Describe names all families.
@@ -84,7 +84,7 @@ func (o *objects) Describe(to chan<- *prometheus.Desc) {
 // known: what was known before would look like a good state.
 func (o *objects) Collect(to chan<- prometheus.Metric) {
 	o.Lock()
-	reader, wants, serves := o.reader, o.wants, o.serves
+	reader, concerns, wants := o.reader, o.concerns, o.wants
 	o.Unlock()
 	if reader == nil {
 		return
@@ -99,10 +99,9 @@ func (o *objects) Collect(to chan<- prometheus.Metric) {
 			return
 		}
 	}
-	mine := own{ctx: ctx, serves: serves, known: map[string]bool{}}
-	backups.Items = slices.DeleteFunc(backups.Items, func(b api.Backup) bool { return !mine.is(b.Namespace) })
-	restores.Items = slices.DeleteFunc(restores.Items, func(r api.Restore) bool { return !mine.is(r.Namespace) })
-	schedules.Items = slices.DeleteFunc(schedules.Items, func(s api.BackupSchedule) bool { return !mine.is(s.Namespace) })
+	backups.Items = slices.DeleteFunc(backups.Items, func(b api.Backup) bool { return !concerns(b.Namespace) })
+	restores.Items = slices.DeleteFunc(restores.Items, func(r api.Restore) bool { return !concerns(r.Namespace) })
+	schedules.Items = slices.DeleteFunc(schedules.Items, func(s api.BackupSchedule) bool { return !concerns(s.Namespace) })
 	t := teller{to}
 	for i := range schedules.Items {
 		t.schedule(&schedules.Items[i])
@@ -115,27 +114,6 @@ func (o *objects) Collect(to chan<- prometheus.Metric) {
 	t.number(running, f.running)
 	t.number(under, f.restores)
 	t.time(written, f.written)
-}
-
-// own remembers for one scrape which namespaces are this controller's.
-type own struct {
-	ctx    context.Context //nolint:containedctx // it lives as long as one scrape
-	serves func(ctx context.Context, namespace string) (bool, error)
-	known  map[string]bool
-}
-
-// is tells whether a namespace is. Of one that nobody can tell it of, there is a gap.
-func (o own) is(namespace string) bool {
-	if o.serves == nil {
-		return true
-	}
-	mine, seen := o.known[namespace]
-	if !seen {
-		is, err := o.serves(o.ctx, namespace)
-		mine = is && err == nil
-		o.known[namespace] = mine
-	}
-	return mine
 }
 
 type teller struct{ to chan<- prometheus.Metric }

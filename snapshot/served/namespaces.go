@@ -80,6 +80,20 @@ func (n *Namespaces) Expected(ctx context.Context, namespace string) (bool, erro
 	return ok, nil
 }
 
+// Concerns tells whether this controller is to tell of a namespace: of one that it
+// serves or should serve, also while it cannot. What nobody tells of looks well.
+func (n *Namespaces) Concerns(namespace string) bool {
+	if n == nil {
+		return true
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.all() {
+		return namespace == n.home || n.seen[namespace].left(n.now()) == 0
+	}
+	return slices.Contains(n.listed, namespace)
+}
+
 // serves decides. The caller holds mu.
 func (n *Namespaces) serves(namespace string) (ok bool, why string) {
 	now := n.now()

@@ -544,3 +544,27 @@ func TestTell(t *testing.T) {
 		t.Errorf("%d lines; said %v", lines, said)
 	}
 }
+
+// Who tells of a namespace: one of two that live; and one that cannot work there for the
+// moment goes on, or a namespace that nobody backs up would look well.
+func TestConcerns(t *testing.T) {
+	w := newWorld(t, "medic", "other", "medic-backup", "system")
+	one := w.controller("medic-backup", "medic")
+	all := w.controller("system")
+	w.pass(time.Minute)
+	if !one.Concerns("medic") || one.Concerns("other") || all.Concerns("medic") || !all.Concerns("other") || !all.Concerns("system") {
+		t.Error("not each tells of his own")
+	}
+	one.dead = true
+	w.pass(trusted)
+	if one.serves("medic") || !one.Concerns("medic") || all.Concerns("medic") {
+		t.Error("nobody tells of a namespace whose controller cannot work")
+	}
+	w.pass(Duration)
+	if !all.Concerns("medic") {
+		t.Error("whoever takes it over does not tell of it")
+	}
+	if !(*Namespaces)(nil).Concerns("any") {
+		t.Error("one that serves all without a question does not tell of all")
+	}
+}

@@ -40,7 +40,15 @@ Helm, which says how to give it to one. */}}
 {{- fail (printf "credentials.existingSecret: Secret %s/cht-couchdb-credentials has no %s. All of COUCHDB_USER, COUCHDB_PASSWORD, COUCHDB_SECRET, COUCHDB_UUID and COUCH_URL (http://USER:PASSWORD@%s:5984/medic, the password percent-encoded) are needed; see docs/takeover.md for the command." $.Release.Namespace $key (include "cht.host" (dict "root" $ "service" "haproxy"))) }}
 {{- end }}
 {{- end }}
-{{- else }}
+{{- end }}
+{{- if index $data "COUCH_URL" | default "" }}
+{{- /* Never shown: the password is in it. */ -}}
+{{- $host := regexReplaceAll "^.*@([^@:/]*).*$" (b64dec $data.COUCH_URL) "${1}" }}
+{{- if not (has $host (list "haproxy" (printf "haproxy.%s" $.Release.Namespace) (printf "haproxy.%s.svc" $.Release.Namespace) (include "cht.host" (dict "root" $ "service" "haproxy")))) }}
+{{- fail (printf "COUCH_URL in Secret %s/cht-couchdb-credentials does not lead to this CHT's HAProxy, %s: API and Sentinel would read and write another CHT's documents. Was the Secret copied from another namespace? Correct its COUCH_URL." $.Release.Namespace (include "cht.host" (dict "root" $ "service" "haproxy"))) }}
+{{- end }}
+{{- end }}
+{{- if not .Values.credentials.existingSecret }}
 {{- range $key, $given := dict "COUCHDB_USER" .Values.credentials.user "COUCHDB_PASSWORD" .Values.credentials.password "COUCHDB_SECRET" .Values.credentials.secret "COUCHDB_UUID" .Values.credentials.uuid }}
 {{- $there := index $data $key | default "" | b64dec }}
 {{- if and $given $there (ne $given $there) }}

@@ -98,10 +98,11 @@ func checkURL(text string) error {
 // controllersCatalog is the one that the controller writes to, if it can be asked.
 func (e *Env) controllersCatalog(ctx context.Context) (string, error) {
 	const next = "give --catalog URL, or set " + catalogVariable
-	c, _, err := e.open()
+	c, namespace, err := e.open()
 	if err != nil {
 		return "", exit.Errorf(exit.Usage, "which catalog is not known; %s", next)
 	}
+	e.locate(ctx, c, namespace)
 	var list appsv1.DeploymentList
 	if err := c.List(ctx, &list, client.InNamespace(e.SystemNamespace), client.MatchingLabels{"app.kubernetes.io/name": "cht-backup"}); err != nil {
 		return "", exit.Errorf(exit.Usage, "which catalog is not known, and the controller cannot be asked (%s); %s", oneLine(err), next)

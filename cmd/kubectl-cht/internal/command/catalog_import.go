@@ -63,6 +63,7 @@ func (e *Env) importCommand(ctx context.Context, where *elsewhere, which *choice
 	if err != nil {
 		return err
 	}
+	e.locate(ctx, c, kept.record.Namespace)
 	if err := e.mergeCredentials(ctx, c, with, &kept); err != nil {
 		return err
 	}

@@ -72,6 +72,7 @@ func (e *Env) sourceOf(ctx context.Context, c client.WithWatch, f *restoreFlags,
 	if kept == nil {
 		return e.findSource(ctx, c, restore.Spec.Source, restore.Namespace)
 	}
+	e.locate(ctx, c, restore.Namespace) // who restores is who must have the record
 	if err := e.preflight(ctx, c, f, kept, restore); err != nil {
 		return grant{}, err
 	}

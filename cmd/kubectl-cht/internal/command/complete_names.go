@@ -52,7 +52,7 @@ func (e *Env) backups(ctx context.Context, c client.Client, namespace string, wa
 // backupNames are those of Backups, and of records whose Backup is gone.
 func (e *Env) backupNames(ctx context.Context, c client.Client, namespace string) []string {
 	all := e.backups(ctx, c, namespace, func(*api.Backup) bool { return true })
-	heads, err := e.records(c).List(ctx, namespace)
+	heads, err := e.kept(ctx, c, namespace)
 	if err != nil {
 		return all
 	}
@@ -142,7 +142,7 @@ func (e *Env) databases(ctx context.Context, cmd *cobra.Command, _ []string, _ s
 	if err != nil {
 		return nil
 	}
-	heads, err := e.records(c).List(ctx, namespace)
+	heads, err := e.kept(ctx, c, namespace)
 	if err != nil {
 		return nil
 	}

@@ -158,7 +158,7 @@ func (e *Env) describeRecords(ctx context.Context, c client.Client, kind string,
 	if kind == "restore" || kind == "schedule" {
 		return missing
 	}
-	heads, err := e.records(c).List(ctx, key.Namespace)
+	heads, err := e.kept(ctx, c, key.Namespace)
 	if apierrors.IsForbidden(err) {
 		e.note("records of deleted backups were not searched: you may not list secrets in %s", e.SystemNamespace)
 		return missing

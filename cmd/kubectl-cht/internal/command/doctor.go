@@ -143,7 +143,9 @@ func (e *Env) doctor(ctx context.Context, d *examination) error {
 }
 
 func (e *Env) examine(ctx context.Context, c client.Client, namespace string, olderThan time.Duration) (doctor.Cluster, []doctor.Finding, error) {
-	seen, err := doctor.Look(ctx, c, namespace, e.SystemNamespace)
+	e.locate(ctx, c, namespace)
+	systems := e.systems(ctx, c, namespace, true)
+	seen, err := doctor.Look(ctx, c, namespace, e.SystemNamespace, systems...)
 	if err != nil {
 		return seen, nil, exit.Explain("look at the cluster", err)
 	}
@@ -199,7 +201,7 @@ func (e *Env) fix(ctx context.Context, c client.Client, namespace string, d *exa
 			f.Result = doctor.Over
 			continue
 		}
-		if err := doctor.Remove(ctx, c, e.SystemNamespace, again[at]); err != nil {
+		if err := doctor.Remove(ctx, c, again[at]); err != nil {
 			if ctx.Err() != nil {
 				return nil, exit.Errorf(exit.Interrupted, "interrupted; what was removed until then is gone")
 			}

@@ -85,22 +85,22 @@ func TestEveryExampleIsACommand(t *testing.T) {
 
 // shellWords splits as a shell does, as far as examples go.
 func shellWords(line string) (all []string) {
-	word, quote, any := strings.Builder{}, rune(0), false
+	word, quote, begun := strings.Builder{}, rune(0), false
 	for _, c := range line + " " {
 		switch {
 		case quote != 0 && c == quote:
 			quote = 0
 		case quote == 0 && (c == '\'' || c == '"'):
-			quote, any = c, true
+			quote, begun = c, true
 		case quote == 0 && c == ' ':
-			if any {
+			if begun {
 				all = append(all, word.String())
 			}
 			word.Reset()
-			any = false
+			begun = false
 		default:
 			word.WriteRune(c)
-			any = true
+			begun = true
 		}
 	}
 	return all

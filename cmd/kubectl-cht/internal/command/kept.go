@@ -39,7 +39,7 @@ func (e *Env) findKept(ctx context.Context, c client.Client, key client.ObjectKe
 	case err != nil && !apierrors.IsNotFound(err):
 		return kept{}, exit.Explain(fmt.Sprintf("get backup %s", key), err)
 	}
-	heads, err := e.records(c).List(ctx, key.Namespace)
+	heads, err := e.kept(ctx, c, key.Namespace)
 	if apierrors.IsForbidden(err) {
 		return kept{}, exit.Errorf(exit.Refused, "there is no Backup %s, and you may not look for its record in %s: %w; ask whoever administers cht-backup to run this command", key, e.SystemNamespace, err)
 	} else if err != nil {

@@ -131,7 +131,7 @@ func (e *Env) find(ctx context.Context, c client.Client, namespace string) (show
 	} else if err != nil {
 		return l, exit.Explain("list schedules", err)
 	}
-	heads, err := e.records(c).List(ctx, namespace)
+	heads, err := e.kept(ctx, c, namespace)
 	if apierrors.IsForbidden(err) {
 		e.note("records of deleted backups are not shown: you may not list secrets in %s", e.SystemNamespace)
 	} else if err != nil {

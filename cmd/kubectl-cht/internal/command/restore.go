@@ -139,9 +139,9 @@ func (e *Env) restore(ctx context.Context, f *restoreFlags) error {
 	if f.asks() && !e.canAsk() {
 		return exit.Errorf(exit.Usage, "this restore touches what runs in namespace %s, and nobody can be asked here (stdin is no terminal); look at the plan with --dry-run, then agree to it with --yes", restore.Namespace)
 	}
-	c, _, err := e.open()
+	c, err := e.Connect()
 	if err != nil {
-		return err
+		return kubeconfigError(err)
 	}
 	grant, err := e.sourceOf(ctx, c, f, kept, restore)
 	if err != nil {

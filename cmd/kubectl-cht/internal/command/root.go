@@ -41,8 +41,11 @@ type Env struct {
 	DiscardEBS func(ctx context.Context, b *api.Backup) (left int, err error)
 	// Clock asks the API server how far its clock is ahead; nil where nobody can.
 	Clock func(context.Context) (checkup.Skew, error)
-	// SystemNamespace is the controller's, where records are kept.
+	// SystemNamespace is the controller's, where records are kept: the one that the user
+	// names, or that locate has found.
 	SystemNamespace string
+	// systemGiven tells whether the user names it.
+	systemGiven bool
 	// Version of the plugin.
 	Version string
 	// Plain: no colour, also on a terminal.
@@ -122,7 +125,8 @@ func Root(env *Env, version string) *cobra.Command {
 	root.SetIn(env.In)
 	root.SetOut(env.Out)
 	root.SetErr(env.ErrOut)
-	root.PersistentFlags().StringVar(&env.SystemNamespace, "system-namespace", "cht-backup-system", "Namespace of the cht-backup controller, where the records of backups are kept")
+	env.SystemNamespace = DefaultSystemNamespace
+	root.PersistentFlags().Var(&systemNamespace{env}, systemFlag, "Namespace of the cht-backup controller, where the records of backups are kept; found by itself where you may look")
 	root.AddCommand(backupCommand(env), restoreCommand(env), listCommand(env), describeCommand(env), deleteCommand(env),
 		scheduleCommand(env), drillCommand(env), statusCommand(env), holdCommand(env), releaseCommand(env), retentionCommand(env), doctorCommand(env), catalogCommand(env), completionCommand(env), versionCommand(env, version))
 	root.PersistentFlags().BoolVar(&env.Plain, "no-color", false, "No colour, also on a terminal; so does a NO_COLOR in the environment")

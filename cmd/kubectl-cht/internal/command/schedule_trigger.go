@@ -13,6 +13,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/show"
 	"github.com/medic/cht-backup/schedule"
 )
 
@@ -112,7 +113,8 @@ func (e *Env) appears(ctx context.Context, c client.Client, s *api.BackupSchedul
 			}
 			if !hinted && said == "" && time.Since(begun) > 10*time.Second {
 				hinted = true
-				e.note("no controller has taken it up yet; is cht-backup running? (`kubectl get pods -n %s`)", e.SystemNamespace)
+				e.locate(ctx, c, key.Namespace)
+				e.note("%s", show.Unserved(key.Namespace, e.SystemNamespace))
 			}
 		case !exit.Transient(err):
 			return nil, err

@@ -51,8 +51,8 @@ func (e *Env) findSource(ctx context.Context, c client.Client, from api.BackupRe
 		return grant{}, exit.Explain("get backup "+what, err)
 	}
 
+	heads, err := e.kept(ctx, c, from.Namespace)
 	store := e.records(c)
-	heads, err := store.List(ctx, from.Namespace)
 	if apierrors.IsForbidden(err) {
 		if to == from.Namespace {
 			// The controller looks for itself, and needs no grant here.

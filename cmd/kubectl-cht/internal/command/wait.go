@@ -89,6 +89,7 @@ func (e *Env) follow(ctx context.Context, c client.WithWatch, obj client.Object,
 	limited, cancel := bound(ctx, w.timeout)
 	defer cancel()
 	out := e.text(&w.output)
+	e.locate(ctx, c, obj.GetNamespace())
 	screen := &follow.Screen{Out: out, Paint: e.paint(out), Now: e.Now, SystemNamespace: e.SystemNamespace}
 	if width, ok := e.Terminal(out); ok {
 		screen.Width = width

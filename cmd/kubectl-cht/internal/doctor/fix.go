@@ -29,7 +29,7 @@ const tries = 5
 
 // Remove removes one orphan of the latest look, if it is still what was seen then.
 // The storage may take its time.
-func Remove(ctx context.Context, c client.Client, system string, f Finding) error {
+func Remove(ctx context.Context, c client.Client, f Finding) error {
 	if f.remedy == none || f.object == nil {
 		return errors.New("it is nothing that is removed here")
 	}
@@ -46,7 +46,7 @@ func Remove(ctx context.Context, c client.Client, system string, f Finding) erro
 		if !still(f.object, now) {
 			return errChanged
 		}
-		if err := apply(ctx, c, system, f, now); !apierrors.IsConflict(err) {
+		if err := apply(ctx, c, f, now); !apierrors.IsConflict(err) {
 			return client.IgnoreNotFound(err)
 		}
 	}
@@ -78,7 +78,7 @@ func still(was, now client.Object) bool {
 	return true
 }
 
-func apply(ctx context.Context, c client.Client, system string, f Finding, now client.Object) error {
+func apply(ctx context.Context, c client.Client, f Finding, now client.Object) error {
 	uid, version := now.GetUID(), now.GetResourceVersion()
 	exactly := client.Preconditions{UID: &uid, ResourceVersion: &version}
 	switch o := now.(type) {
@@ -108,7 +108,7 @@ func apply(ctx context.Context, c client.Client, system string, f Finding, now c
 	case *metav1.PartialObjectMetadata:
 		switch f.remedy {
 		case removeRecord:
-			return catalog.Store{Client: c, Namespace: system}.Delete(ctx, f.owner)
+			return catalog.Store{Client: c, Namespace: o.GetNamespace()}.Delete(ctx, f.owner)
 		case removeNamespace:
 			return removeNamespaceOf(ctx, c, o, exactly)
 		}

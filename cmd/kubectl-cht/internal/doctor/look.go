@@ -2,7 +2,9 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -24,8 +26,9 @@ const pageSize = 500
 
 // Look sees what there is in a namespace, or in all for "", with the user's rights.
 // Without the Backups and Restores nothing can be judged; whatever else may not be
-// looked at is noted.
-func Look(ctx context.Context, c client.Client, namespace, system string) (Cluster, error) {
+// looked at is noted. system is the namespace of the controller that is meant; records
+// are looked for with the others, too.
+func Look(ctx context.Context, c client.Client, namespace, system string, others ...string) (Cluster, error) {
 	w := Cluster{Namespace: namespace, System: system, TakenOver: map[types.UID]bool{}, InUse: map[string]bool{}, Holds: map[string]Holding{}, Unseen: map[string]string{}}
 	in := client.InNamespace(namespace)
 	for _, part := range []struct {
@@ -56,7 +59,10 @@ func Look(ctx context.Context, c client.Client, namespace, system string) (Clust
 		{kindVolumes, func() error { return w.lookAtVolumes(ctx, c) }},
 		{kindNamespaces, func() error { return w.lookAtNamespaces(ctx, c) }},
 		{kindRecords, func() (err error) {
-			w.Records, err = catalog.Store{Client: c, Namespace: system}.Parts(ctx, namespace)
+			for _, one := range slices.Compact(slices.Sorted(slices.Values(append([]string{system}, others...)))) {
+				parts, listErr := catalog.Store{Client: c, Namespace: one}.Parts(ctx, namespace)
+				w.Records, err = append(w.Records, parts...), errors.Join(err, listErr)
+			}
 			return err
 		}},
 	} {
@@ -101,14 +107,20 @@ func (w *Cluster) lookAtController(ctx context.Context, c client.Client) error {
 		return err
 	}
 	w.Controllers = deployments.Items
-	var lease coordinationv1.Lease
-	err := c.Get(ctx, client.ObjectKey{Namespace: w.System, Name: controllerName}, &lease)
-	if err == nil {
-		w.Lease = &lease
-	} else if apierrors.IsForbidden(err) {
-		return nil // the Deployment tells enough
+	// Each leads by a Lease of its own name. The one that was renewed longest ago tells.
+	for i := range w.Controllers {
+		var lease coordinationv1.Lease
+		err := c.Get(ctx, client.ObjectKey{Namespace: w.System, Name: w.Controllers[i].Name}, &lease)
+		switch {
+		case apierrors.IsForbidden(err):
+			return nil // the Deployment tells enough
+		case client.IgnoreNotFound(err) != nil:
+			return err
+		case err == nil && lease.Spec.RenewTime != nil && (w.Lease == nil || lease.Spec.RenewTime.Before(w.Lease.Spec.RenewTime)):
+			w.Lease = &lease
+		}
 	}
-	return client.IgnoreNotFound(err)
+	return nil
 }
 
 func (w *Cluster) lookAtContents(ctx context.Context, c client.Client) error {

@@ -38,7 +38,7 @@ func TestScreenPlain(t *testing.T) {
 	s.Show(show.State{Kind: "backup", Namespace: "m", Name: "n", Created: begin})
 	s.tick()
 	s.tick()
-	want := "01:01:00 backup m/n Accepted\nno controller has taken it up yet; is cht-backup running? (`kubectl get pods -n sys`)\n"
+	want := "01:01:00 backup m/n Accepted\nno controller has taken it up yet; is cht-backup running (`kubectl get pods -n sys`), and does it serve namespace m (`kubectl get lease cht-backup-serves -n m`)?\n"
 	if got := out.String(); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

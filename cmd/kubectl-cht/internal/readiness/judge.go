@@ -60,8 +60,12 @@ func serving(s *Seen, now time.Time) (all []doctor.Finding) {
 	for _, namespace := range s.asked() {
 		lease, claimed := s.Serves[namespace]
 		if claimed && lease.Spec.RenewTime != nil {
-			if late := now.Sub(lease.Spec.RenewTime.Time); late > leaseGrace {
-				all = append(all, finding(doctor.Problem, CheckServing, "Lease", namespace, servesLease, "have that controller run; or, if it is gone for good, kubectl delete lease "+servesLease+" -n "+namespace,
+			lasts := leaseGrace
+			if d := lease.Spec.LeaseDurationSeconds; d != nil {
+				lasts += time.Duration(*d) * time.Second
+			}
+			if late := now.Sub(lease.Spec.RenewTime.Time); late > lasts {
+				all = append(all, finding(doctor.Problem, CheckServing, "Lease", namespace, ServesLease, "have that controller run; or, if it is gone for good, kubectl delete lease "+ServesLease+" -n "+namespace,
 					"the controller that serves this namespace (%s) renewed its claim last %s ago", holder(lease), duration.HumanDuration(late)))
 			}
 			continue

@@ -23,8 +23,8 @@ import (
 	"github.com/medic/cht-backup/snapshot/reason"
 )
 
-// servesLease is the Lease by which a controller claims a namespace.
-const servesLease = "cht-backup-serves"
+// ServesLease is the name of the Lease by which a controller claims a namespace.
+const ServesLease = "cht-backup-serves"
 
 func holder(l coordinationv1.Lease) string {
 	if l.Spec.HolderIdentity != nil && *l.Spec.HolderIdentity != "" {

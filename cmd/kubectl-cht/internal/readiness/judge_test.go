@@ -20,6 +20,7 @@ import (
 	"github.com/medic/cht-backup/snapshot/checkup"
 	"github.com/medic/cht-backup/snapshot/cht"
 	"github.com/medic/cht-backup/snapshot/reason"
+	"github.com/medic/cht-backup/snapshot/served"
 )
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -27,8 +28,8 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 func ago(d time.Duration) time.Time { return noon.Add(-d) }
 
 func lease(name string, renewed time.Duration) coordinationv1.Lease {
-	at, who := metav1.NewMicroTime(ago(renewed)), "north/cht-backup"
-	return coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "medic", Name: name}, Spec: coordinationv1.LeaseSpec{RenewTime: &at, HolderIdentity: &who}}
+	at, who, lasts := metav1.NewMicroTime(ago(renewed)), "north/cht-backup", int32(300)
+	return coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "medic", Name: name}, Spec: coordinationv1.LeaseSpec{RenewTime: &at, HolderIdentity: &who, LeaseDurationSeconds: &lasts}}
 }
 
 func class(name, driver string, isDefault bool) snapv1.VolumeSnapshotClass {
@@ -93,9 +94,9 @@ func TestJudge(t *testing.T) {
 		{"another serves it", func(s *Seen) { s.Reports[0].Namespaces = []string{"kisumu", "kilifi"} }, []string{"problem Serving namespace medic: serves kisumu, kilifi, and not this one"}},
 		{"another serves it, and claims it", func(s *Seen) {
 			s.Reports[0].Namespaces = []string{"kisumu"}
-			s.Serves["medic"] = lease(servesLease, time.Minute)
+			s.Serves["medic"] = lease(ServesLease, 4*time.Minute)
 		}, nil},
-		{"the claim is of one that is gone", func(s *Seen) { s.Serves["medic"] = lease(servesLease, time.Hour) }, []string{"problem Serving Lease cht-backup-serves: (north/cht-backup) renewed its claim last 60m ago"}},
+		{"the claim is of one that is gone", func(s *Seen) { s.Serves["medic"] = lease(ServesLease, time.Hour) }, []string{"problem Serving Lease cht-backup-serves: (north/cht-backup) renewed its claim last 60m ago"}},
 		{"who serves it may not be seen", func(s *Seen) { s.Reports[0].Namespaces = []string{"kisumu"}; s.Unseen[kindServes] = "no" }, nil},
 
 		{"another version", func(s *Seen) { s.Version = "1.3.0" }, []string{"warning Version controller cht-backup: of version v1.2.3, this plugin of 1.3.0"}},
@@ -230,6 +231,12 @@ func TestJudge(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestTheLeaseIsTheControllers(t *testing.T) {
+	if ServesLease != served.LeaseName {
+		t.Errorf("the controller claims a namespace by %s", served.LeaseName)
 	}
 }
 

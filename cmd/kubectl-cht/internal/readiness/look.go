@@ -171,7 +171,7 @@ func (s *Seen) lookAtNodes(ctx context.Context, c client.Client) error {
 // lookAtServes: that there is no Lease is what a controller without a list leaves.
 func (s *Seen) lookAtServes(ctx context.Context, c client.Client, namespace string) error {
 	var lease coordinationv1.Lease
-	err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: servesLease}, &lease)
+	err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ServesLease}, &lease)
 	if err == nil {
 		s.Serves[namespace] = lease
 	}

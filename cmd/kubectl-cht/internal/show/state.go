@@ -122,12 +122,18 @@ func (s State) elapsed(now time.Time) time.Duration {
 // before that is worth a word.
 const patience = 10 * time.Second
 
-// Unclaimed gives a hint when no controller seems to run, or "".
+// Unclaimed gives a hint when no controller seems to serve the namespace, or "".
 func Unclaimed(s State, now time.Time, systemNamespace string) string {
 	if s.Phase != "" || s.elapsed(now) < patience {
 		return ""
 	}
-	return fmt.Sprintf("no controller has taken it up yet; is cht-backup running? (`kubectl get pods -n %s`)", systemNamespace)
+	return Unserved(s.Namespace, systemNamespace)
+}
+
+// Unserved says what to look at when nothing takes up what was made in a namespace.
+func Unserved(namespace, systemNamespace string) string {
+	return fmt.Sprintf("no controller has taken it up yet; is cht-backup running (`kubectl get pods -n %s`), and does it serve namespace %s (`kubectl get lease cht-backup-serves -n %s`)?",
+		systemNamespace, namespace, namespace)
 }
 
 // Block is what a terminal shows while the operation runs. No line is longer
