@@ -36,7 +36,7 @@ func TestCRDsUpgrade(t *testing.T) {
 	h, release, chart := c.Helm(namespace), "cht-backup", c.ChartFolder("cht-backup")
 	values := harness.Overlaid(c.ControllerValues(), map[string]any{"namespaces": []any{namespace}, "controller": map[string]any{"catalog": map[string]any{"url": "none"}}})
 	before := backupsCRD(ctx, t, c)
-	merge(ctx, t, c, before.DeepCopy(), `{"metadata":{"annotations":{"backup.communityhealthtoolkit.org/crd-version":null}}}`)
+	merge(ctx, t, c, theBackupsCRD(), `{"metadata":{"annotations":{"backup.communityhealthtoolkit.org/crd-version":null}}}`)
 
 	old := oldChart(t, chart)
 	if _, err := h.Install(ctx, release, old, values); err != nil {
@@ -81,12 +81,18 @@ func TestCRDsUpgrade(t *testing.T) {
 	merge(ctx, t, c, left.DeepCopy(), `{"metadata":{"finalizers":null}}`)
 }
 
-func backupsCRD(ctx context.Context, t *testing.T, c *harness.Cluster) *apiextensionsv1.CustomResourceDefinition {
-	t.Helper()
+func theBackupsCRD() *unstructured.Unstructured {
 	u := &unstructured.Unstructured{}
 	u.SetAPIVersion("apiextensions.k8s.io/v1")
 	u.SetKind("CustomResourceDefinition")
-	if err := c.Client.Get(ctx, client.ObjectKey{Name: "backups." + api.GroupVersion.Group}, u); err != nil {
+	u.SetName("backups." + api.GroupVersion.Group)
+	return u
+}
+
+func backupsCRD(ctx context.Context, t *testing.T, c *harness.Cluster) *apiextensionsv1.CustomResourceDefinition {
+	t.Helper()
+	u := theBackupsCRD()
+	if err := c.Client.Get(ctx, client.ObjectKeyFromObject(u), u); err != nil {
 		t.Fatal(err)
 	}
 	crd := &apiextensionsv1.CustomResourceDefinition{}

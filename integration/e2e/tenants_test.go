@@ -139,7 +139,7 @@ func newTenant(ctx context.Context, t *testing.T, c *harness.Cluster, namespace 
 		t.Fatal(err)
 	}
 	config := rest.AnonymousClientConfig(c.Config)
-	config.BearerToken = token.Status.Token
+	config.BearerToken, config.WarningHandler = token.Status.Token, rest.NoWarnings{}
 	if who.client, err = client.New(config, client.Options{Scheme: c.Client.Scheme(), Mapper: c.Client.RESTMapper()}); err != nil {
 		t.Fatal(err)
 	}

@@ -79,10 +79,13 @@ func belongs(o *unstructured.Unstructured) bool {
 }
 
 // bindsOwn tells whether a RoleBinding grants something to an account of its own
-// namespace, as the upgrade service's does. Those that let people in are the namespace's,
-// not the instance's: a clone's has its own, and nobody may make one that grants more than
-// he has.
+// namespace by a Role of it, as the upgrade service's does. Those that let people in, or an
+// account that deploys, by a ClusterRole such as admin, are the namespace's, not the
+// instance's: a clone's has its own, and nobody may make one that grants more than he has.
 func bindsOwn(o *unstructured.Unstructured) bool {
+	if kind, _, _ := unstructured.NestedString(o.Object, "roleRef", "kind"); kind == "ClusterRole" {
+		return false
+	}
 	subjects, _, _ := unstructured.NestedSlice(o.Object, "subjects")
 	return slices.ContainsFunc(subjects, func(one any) bool {
 		s, ok := one.(map[string]any)

@@ -118,6 +118,8 @@ func TestObjects(t *testing.T) {
 		// Who is let in is the namespace's, not the instance's.
 		&rbacv1.RoleBinding{ObjectMeta: meta("people"), Subjects: []rbacv1.Subject{{Kind: "User", Name: "u"}, {Kind: "Group", Name: "g"}}},
 		&rbacv1.RoleBinding{ObjectMeta: meta("robot"), Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Name: "deployer", Namespace: "ci"}}},
+		&rbacv1.RoleBinding{ObjectMeta: meta("deployer"), RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: "admin"},
+			Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Name: "deployer", Namespace: ns}}},
 		&rbacv1.RoleBinding{ObjectMeta: meta("nobody")},
 		// A controller in the instance's own namespace, and the records that it keeps.
 		&appsv1.Deployment{ObjectMeta: ours("medic-cht-backup", product)},

@@ -60,6 +60,11 @@ func (g *Gate) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("see who serves namespace %s: %w", req.Namespace, err)
 	}
+	if left, err := n.young(ctx, owner); err != nil {
+		return reconcile.Result{}, fmt.Errorf("see who serves namespace %s: %w", req.Namespace, err)
+	} else if left > 0 {
+		return reconcile.Result{RequeueAfter: left}, nil
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	f := &flight{cancel: cancel}

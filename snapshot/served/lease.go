@@ -140,4 +140,4 @@ func (h hold) due(now time.Time) bool {
 
 // askAgain is how soon a namespace is asked for again that is not to be had: it is
 // another's, or is not there, or this controller has no rights in it.
-const askAgain = 20 * time.Second
+const askAgain = look

@@ -29,12 +29,13 @@ type Namespaces struct {
 	gates   []*Gate
 	flights map[string]map[*flight]bool
 	scratch map[string]scratch
+	met     met
 }
 
 // New gives the namespaces of a controller in namespace home, which is called name
 // there. None listed is all.
 func New(c client.Client, home, name string, listed []string, now func() time.Time) *Namespaces {
-	n := &Namespaces{client: c, home: home, me: home + "/" + name, now: now, held: map[string]hold{}, seen: map[string]sighting{}, flights: map[string]map[*flight]bool{}, scratch: map[string]scratch{}}
+	n := &Namespaces{client: c, home: home, me: home + "/" + name, now: now, held: map[string]hold{}, seen: map[string]sighting{}, flights: map[string]map[*flight]bool{}, scratch: map[string]scratch{}, met: met{}}
 	if len(listed) > 0 {
 		// Its own too: the Backups there that show what a catalog has are none of others'.
 		n.listed = append(slices.Clone(listed), home)
@@ -55,6 +56,11 @@ func (n *Namespaces) Serves(ctx context.Context, namespace string) (ok bool, why
 	owner, err := n.owner(ctx, namespace)
 	if err != nil {
 		return false, "", err
+	}
+	if left, err := n.young(ctx, owner); err != nil {
+		return false, "", err
+	} else if left > 0 {
+		return false, fmt.Sprintf("namespace %s was made a moment ago; a controller that is set to serve it has %s left to say so", owner, left.Round(time.Second)), nil
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -3,6 +3,7 @@ package served
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -64,7 +66,7 @@ func newWorld(t *testing.T, namespaces ...string) *world {
 
 func (w *world) namespace(name string, annotations map[string]string) {
 	w.t.Helper()
-	if err := w.kube.Create(w.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: annotations}}); err != nil {
+	if err := w.kube.Create(w.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: annotations, UID: types.UID(fmt.Sprint(name, w.now.UnixNano())), CreationTimestamp: metav1.NewTime(w.now)}}); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -566,5 +568,42 @@ func TestConcerns(t *testing.T) {
 	}
 	if !(*Namespaces)(nil).Concerns("any") {
 		t.Error("one that serves all without a question does not tell of all")
+	}
+}
+
+// After a disaster the namespace is made anew, and the restore into it in the same moment.
+// Who serves all leaves both to him who is set to serve it, also where clocks differ.
+func TestMadeAnew(t *testing.T) {
+	for name, skew := range map[string]time.Duration{"equal clocks": 0, "one that is behind": -time.Hour, "one that is a little ahead": 3 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "medic-backup", "system")
+			all := w.controller("system")
+			all.skew = skew
+			one := w.controller("medic-backup", "medic")
+			w.pass(time.Minute)
+			w.namespace("medic", nil)
+			one.reconcile("medic", "restore")
+			all.reconcile("medic", "restore")
+			if len(all.worked) > 0 || all.serves("medic") {
+				t.Fatal("one that serves all takes a namespace before he who is set to serve it can know of it")
+			}
+			w.pass(grace)
+			one.woken()
+			all.reconcile("medic", "restore")
+			if len(all.worked) > 0 || !slices.Equal(one.worked, []string{"medic/restore"}) {
+				t.Errorf("the one worked on %v, who serves all on %v", one.worked, all.worked)
+			}
+			// One that nobody else is set to serve is taken after that time, not later.
+			w.namespace("clone", nil)
+			result, err := all.gate.Reconcile(t.Context(), reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "clone", Name: "restore"}})
+			if err != nil || result.RequeueAfter <= 0 || result.RequeueAfter > grace || len(all.worked) > 0 {
+				t.Errorf("%+v, %v; worked on %v", result, err, all.worked)
+			}
+			w.pass(grace)
+			all.reconcile("clone", "restore")
+			if !slices.Equal(all.worked, []string{"clone/restore"}) {
+				t.Errorf("worked on %v", all.worked)
+			}
+		})
 	}
 }
