@@ -102,6 +102,12 @@ func demo(ctx context.Context, s *screen, cfg config) (bool, error) {
 		return false, err
 	}
 	c.Log = nil // from here on the report tells
+	// One that the tests have left serves what nobody else does. It must be of this tree.
+	if _, err := c.ControllerPod(ctx); err == nil {
+		if err := c.InstallController(ctx); err != nil {
+			return false, fmt.Errorf("renew the controller in %s: %w", harness.ControllerNamespace, err)
+		}
+	}
 	kubectl, remove, err := buildPlugin(ctx, s, c.Kubeconfig)
 	if err != nil {
 		return false, err
