@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/go-logr/logr"
 	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 )
@@ -127,6 +129,7 @@ func (c *Cluster) connect() error {
 		return fmt.Errorf("read kubeconfig %s: %w", c.Kubeconfig, err)
 	}
 	config.QPS, config.Burst = 100, 200 // the tests must not be what is slow
+	ctrllog.SetLogger(logr.Discard())   // or it complains of having none, once, somewhere
 	scheme, err := Scheme()
 	if err != nil {
 		return err
