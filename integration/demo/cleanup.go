@@ -7,14 +7,12 @@ import (
 	"time"
 
 	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
-	"github.com/medic/cht-backup/integration/harness"
 	"github.com/medic/cht-backup/snapshot/await"
 )
 
@@ -34,21 +32,24 @@ func (r *run) cleanUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, cleanWithin, errors.New("not gone after "+cleanWithin.String()))
 	defer cancel()
 	start := time.Now()
-	// The Backup first, where it is still there: with its namespace it would keep
-	// its snapshots.
-	err := r.deleteBackup(ctx)
+	// The Backups first, where they are still there: with their namespace they would
+	// keep their snapshots.
+	var err error
+	for _, name := range []string{backupName, firstBackup} {
+		err = errors.Join(err, r.deleteBackup(ctx, name))
+	}
 	for _, namespace := range []string{r.target.Namespace, r.source.Namespace} {
 		err = errors.Join(err, r.c.DeleteNamespace(ctx, namespace))
 	}
-	if err := errors.Join(err, r.deleteKept(ctx)); err != nil {
+	if err := errors.Join(err, r.uninstall(ctx), r.deleteKept(ctx)); err != nil {
 		return err
 	}
-	r.s.line("%s", r.s.paint(faint, "cleaned up: namespaces, backup, record and snapshots are gone"+took(start)))
+	r.s.line("%s", r.s.paint(faint, "cleaned up: namespaces, backups, records and snapshots are gone"+took(start)))
 	return nil
 }
 
-func (r *run) deleteBackup(ctx context.Context) error {
-	b := &api.Backup{ObjectMeta: metav1.ObjectMeta{Namespace: r.source.Namespace, Name: backupName}}
+func (r *run) deleteBackup(ctx context.Context, name string) error {
+	b := &api.Backup{ObjectMeta: metav1.ObjectMeta{Namespace: r.source.Namespace, Name: name}}
 	if err := r.c.Client.Delete(ctx, b); err != nil {
 		if apierrors.IsNotFound(err) {
 			return nil
@@ -81,10 +82,6 @@ func (r *run) deleteKept(ctx context.Context) error {
 		if client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("delete VolumeSnapshotContent %s: %w", contents[i].Name, err)
 		}
-	}
-	err = r.c.Client.DeleteAllOf(ctx, &corev1.Secret{}, client.InNamespace(harness.ControllerNamespace), client.MatchingLabels{api.SourceNamespaceLabel: r.source.Namespace})
-	if err != nil {
-		return fmt.Errorf("delete the record of %s: %w", r.source.Namespace, err)
 	}
 	var list snapv1.VolumeSnapshotContentList
 	return await.List(ctx, r.c.Client, &list, func() (string, error) {

@@ -12,7 +12,6 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/integration/cht"
-	"github.com/medic/cht-backup/integration/harness"
 )
 
 // lose notes the source's last state and destroys it, unless it shall be cloned.
@@ -40,10 +39,10 @@ func (r *run) lose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(contents) < r.cfg.nodes || len(records) == 0 {
-		return fmt.Errorf("%d snapshots and %d records of the backup are left; the namespace took them along", len(contents), len(records))
+	if len(contents) < backups*r.cfg.nodes || len(records) < backups {
+		return fmt.Errorf("%d snapshots and %d records of the backups are left; the namespace took them along", len(contents), len(records))
 	}
-	r.s.good("still there: %d of %d snapshots in the storage, and the backup's record in %s", len(contents), r.cfg.nodes, harness.ControllerNamespace)
+	r.s.good("still there: %d of %d snapshots in the storage, and the backups' records in %s", len(contents), backups*r.cfg.nodes, r.system())
 	return r.kubectl.run(ctx, "list", "-n", r.source.Namespace)
 }
 
@@ -52,7 +51,7 @@ func (r *run) kept(ctx context.Context) ([]snapv1.VolumeSnapshotContent, []corev
 	var contents snapv1.VolumeSnapshotContentList
 	var secrets corev1.SecretList
 	err := errors.Join(r.c.Client.List(ctx, &contents),
-		r.c.Client.List(ctx, &secrets, client.InNamespace(harness.ControllerNamespace), client.MatchingLabels{api.SourceNamespaceLabel: r.source.Namespace}))
+		r.c.Client.List(ctx, &secrets, client.InNamespace(r.system()), client.MatchingLabels{api.SourceNamespaceLabel: r.source.Namespace}))
 	if err != nil {
 		return nil, nil, fmt.Errorf("look for what is kept of the backup: %w", err)
 	}

@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"strings"
-
-	"github.com/medic/cht-backup/integration/harness"
 )
 
 const mostShown = 8 // problems of one finding
@@ -70,6 +68,9 @@ func numbers(res result, clone bool) []string {
 		{"writes stood still for", held},
 		{"safe copy after", short(res.safe) + " from the request until a restore can be made from it"},
 	}
+	if res.first > 0 {
+		rows = append(rows, [2]string{"first good backup", short(res.first) + " after `helm install`"})
+	}
 	if res.restored > 0 {
 		rows = append(rows, [2]string{"verified restore in", short(res.restored)})
 	}
@@ -97,7 +98,7 @@ func numbers(res result, clone bool) []string {
 func (r *run) keptLines() []string {
 	return []string{
 		"export KUBECONFIG=" + r.c.Kubeconfig,
-		fmt.Sprintf("namespaces %s and %s", r.source.Namespace, r.target.Namespace),
-		fmt.Sprintf("the record: kubectl get secret -n %s -l %s", harness.ControllerNamespace, recordSelector(r.source.Namespace)),
+		fmt.Sprintf("namespaces %s, %s and %s", r.source.Namespace, r.target.Namespace, r.system()),
+		fmt.Sprintf("the records: kubectl get secret -n %s -l %s", r.system(), recordSelector(r.source.Namespace)),
 	}
 }
