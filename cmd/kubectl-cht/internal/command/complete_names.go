@@ -18,6 +18,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/offsite"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/paged"
 	"github.com/medic/cht-backup/snapshot/catalog/bucket"
 )
 
@@ -29,7 +30,7 @@ func described(name string, what ...string) string {
 
 // names lists a kind page by page. What was listed until the time was up is given.
 func names[L client.ObjectList](ctx context.Context, c client.Client, empty L, each func(L, func(string)), opts ...client.ListOption) (all []string) {
-	_ = eachPage(ctx, c, empty, func(page L) { each(page, func(s string) { all = append(all, s) }) }, opts...)
+	_ = paged.Each(ctx, c, empty, func(page L) { each(page, func(s string) { all = append(all, s) }) }, opts...)
 	return all
 }
 

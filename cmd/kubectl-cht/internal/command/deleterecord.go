@@ -13,6 +13,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/paged"
 	"github.com/medic/cht-backup/snapshot"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/csi"
@@ -71,7 +72,7 @@ func (e *Env) deleteRecord(ctx context.Context, c client.Client, head catalog.He
 // unused refuses while a restore reads that backup.
 func (e *Env) unused(ctx context.Context, c client.Client, head catalog.Head) error {
 	var restores api.RestoreList
-	err := listAll(ctx, c, &restores)
+	err := paged.All(ctx, c, &restores)
 	if apierrors.IsForbidden(err) {
 		e.note("whether a restore of it is under way was not looked at: you may not list the restores of all namespaces")
 		return nil
@@ -89,7 +90,7 @@ func (e *Env) unused(ctx context.Context, c client.Client, head catalog.Head) er
 // contentsOf gives the contents that were made for that backup, by what they are
 // bound to: those of an older version bear no label.
 func contentsOf(ctx context.Context, c client.Client, head catalog.Head) (found []snapv1.VolumeSnapshotContent, err error) {
-	err = eachPage(ctx, c, &snapv1.VolumeSnapshotContentList{}, func(page *snapv1.VolumeSnapshotContentList) {
+	err = paged.Each(ctx, c, &snapv1.VolumeSnapshotContentList{}, func(page *snapv1.VolumeSnapshotContentList) {
 		for i := range page.Items {
 			if csi.Owned(&page.Items[i], head.Namespace, head.Name, head.UID) {
 				found = append(found, page.Items[i])

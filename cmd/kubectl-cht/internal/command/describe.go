@@ -13,6 +13,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/paged"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/show"
 	"github.com/medic/cht-backup/snapshot/catalog"
 )
@@ -119,11 +120,11 @@ func kindOf(o client.Object) string {
 func runsOf(ctx context.Context, c client.Client, s *api.BackupSchedule) (runs show.Runs, err error) {
 	of := []client.ListOption{client.InNamespace(s.Namespace), client.MatchingLabels{api.ScheduleLabel: s.Name}}
 	var backups api.BackupList
-	if err := listAll(ctx, c, &backups, of...); err != nil {
+	if err := paged.All(ctx, c, &backups, of...); err != nil {
 		return runs, exit.Explain("list the backups of schedule "+s.Namespace+"/"+s.Name, err)
 	}
 	var restores api.RestoreList
-	if err := listAll(ctx, c, &restores, of...); err != nil {
+	if err := paged.All(ctx, c, &restores, of...); err != nil {
 		return runs, exit.Explain("list the drills of schedule "+s.Namespace+"/"+s.Name, err)
 	}
 	return show.Runs{Backups: backups.Items, Drills: restores.Items}, nil

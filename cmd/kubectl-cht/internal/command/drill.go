@@ -12,6 +12,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/paged"
 )
 
 type drillFlags struct {
@@ -138,7 +139,7 @@ func drilled(ctx context.Context, c client.Client, namespace, name string) (*api
 func newestGood(ctx context.Context, c client.Client, namespace string) (*api.Backup, error) {
 	var newest *api.Backup
 	all := 0
-	err := eachPage(ctx, c, &api.BackupList{}, func(page *api.BackupList) {
+	err := paged.Each(ctx, c, &api.BackupList{}, func(page *api.BackupList) {
 		all += len(page.Items)
 		for i := range page.Items {
 			if b := &page.Items[i]; b.Supersedes(newest) {

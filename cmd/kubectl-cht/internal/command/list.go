@@ -17,6 +17,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/paged"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/show"
 	"github.com/medic/cht-backup/snapshot/catalog"
 )
@@ -116,17 +117,17 @@ func (e *Env) printListing(l show.Listing, output *format) (printed bool, err er
 func (e *Env) find(ctx context.Context, c client.Client, namespace string) (show.Listing, error) {
 	var l show.Listing
 	var backups api.BackupList
-	if err := listAll(ctx, c, &backups, client.InNamespace(namespace)); err != nil {
+	if err := paged.All(ctx, c, &backups, client.InNamespace(namespace)); err != nil {
 		return l, exit.Explain("list backups", err)
 	}
 	var restores api.RestoreList
-	if err := listAll(ctx, c, &restores, client.InNamespace(namespace)); err != nil {
+	if err := paged.All(ctx, c, &restores, client.InNamespace(namespace)); err != nil {
 		return l, exit.Explain("list restores", err)
 	}
 	var schedules api.BackupScheduleList
 	// Helm does not renew CRDs: with those of an older version there are backups,
 	// and no schedules.
-	if err := listAll(ctx, c, &schedules, client.InNamespace(namespace)); exit.UnknownKind(err) {
+	if err := paged.All(ctx, c, &schedules, client.InNamespace(namespace)); exit.UnknownKind(err) {
 		e.note("schedules are not shown: this cluster does not know their kind; apply charts/cht-backup/crds anew")
 	} else if err != nil {
 		return l, exit.Explain("list schedules", err)

@@ -13,6 +13,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/paged"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/show"
 	"github.com/medic/cht-backup/schedule/retention"
 	"github.com/medic/cht-backup/schedule/when"
@@ -195,7 +196,7 @@ func (e *Env) scheduleToExplain(ctx context.Context, c client.Client, namespace,
 		return &s, nil
 	}
 	var all api.BackupScheduleList
-	if err := listAll(ctx, c, &all, client.InNamespace(namespace)); err != nil {
+	if err := paged.All(ctx, c, &all, client.InNamespace(namespace)); err != nil {
 		return nil, exit.Explain("list schedules in "+namespace, err)
 	}
 	if len(all.Items) == 1 {
@@ -214,14 +215,14 @@ func (e *Env) scheduleToExplain(ctx context.Context, c client.Client, namespace,
 // knownBackups gathers what the controller decides over.
 func (e *Env) knownBackups(ctx context.Context, c client.Client, s *api.BackupSchedule) ([]retention.Backup, error) {
 	var backups api.BackupList
-	if err := listAll(ctx, c, &backups, client.InNamespace(s.Namespace)); err != nil {
+	if err := paged.All(ctx, c, &backups, client.InNamespace(s.Namespace)); err != nil {
 		return nil, exit.Explain("list backups in "+s.Namespace, err)
 	}
 	var restores api.RestoreList
-	err := listAll(ctx, c, &restores)
+	err := paged.All(ctx, c, &restores)
 	if apierrors.IsForbidden(err) {
 		e.note("restores in other namespaces, which may be using a backup, are not seen: you may not list them in all namespaces")
-		err = listAll(ctx, c, &restores, client.InNamespace(s.Namespace))
+		err = paged.All(ctx, c, &restores, client.InNamespace(s.Namespace))
 	}
 	if err != nil {
 		return nil, exit.Explain("list restores", err)

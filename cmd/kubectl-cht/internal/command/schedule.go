@@ -10,6 +10,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/paged"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/show"
 )
 
@@ -67,7 +68,7 @@ func (e *Env) scheduleList(ctx context.Context, all bool, output *format) error 
 		namespace, where = "", "in any namespace"
 	}
 	var schedules api.BackupScheduleList
-	if err := listAll(ctx, c, &schedules, client.InNamespace(namespace)); err != nil {
+	if err := paged.All(ctx, c, &schedules, client.InNamespace(namespace)); err != nil {
 		return exit.Explain("list schedules", err)
 	}
 	if printed, err := e.printListing(show.Listing{Schedules: schedules.Items}, output); printed || err != nil {
@@ -152,7 +153,7 @@ func (e *Env) scheduleDelete(ctx context.Context, name string) error {
 	backups.SetGroupVersionKind(api.GroupVersion.WithKind("BackupList"))
 	count := 0
 	// Deleted it is all the same.
-	if err := eachPage(ctx, c, &backups, func(page *metav1.PartialObjectMetadataList) { count += len(page.Items) }, client.InNamespace(s.Namespace), client.MatchingLabels{api.ScheduleLabel: s.Name}); err == nil {
+	if err := paged.Each(ctx, c, &backups, func(page *metav1.PartialObjectMetadataList) { count += len(page.Items) }, client.InNamespace(s.Namespace), client.MatchingLabels{api.ScheduleLabel: s.Name}); err == nil {
 		stay = map[bool]string{true: "it has made no backups that are left", false: fmt.Sprintf("the backups that it has made stay: %d", count)}[count == 0]
 	}
 	return writeLines(e.Out, []string{fmt.Sprintf("schedule %s/%s is deleted; %s (`kubectl cht list -n %s`)", s.Namespace, s.Name, stay, s.Namespace)})

@@ -18,6 +18,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/paged"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/show"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/status"
 	"github.com/medic/cht-backup/snapshot/cht"
@@ -105,21 +106,21 @@ func (e *Env) status(ctx context.Context, all bool) (status.Report, error) {
 // backups themselves is noted, and does not stop him.
 func gather(ctx context.Context, c client.Client, namespace string, fleet *status.Fleet) (notes []string, err error) {
 	in := client.InNamespace(namespace)
-	if err := eachPage(ctx, c, &api.BackupScheduleList{}, func(page *api.BackupScheduleList) {
+	if err := paged.Each(ctx, c, &api.BackupScheduleList{}, func(page *api.BackupScheduleList) {
 		for i := range page.Items {
 			fleet.AddSchedule(&page.Items[i])
 		}
 	}, in); err != nil {
 		return nil, exit.Explain("list schedules", err)
 	}
-	if err := eachPage(ctx, c, &api.BackupList{}, func(page *api.BackupList) {
+	if err := paged.Each(ctx, c, &api.BackupList{}, func(page *api.BackupList) {
 		for i := range page.Items {
 			fleet.AddBackup(&page.Items[i])
 		}
 	}, in); err != nil {
 		return nil, exit.Explain("list backups", err)
 	}
-	err = eachPage(ctx, c, &api.RestoreList{}, func(page *api.RestoreList) {
+	err = paged.Each(ctx, c, &api.RestoreList{}, func(page *api.RestoreList) {
 		for i := range page.Items {
 			fleet.AddRestore(&page.Items[i])
 		}
@@ -139,7 +140,7 @@ func gatherWorkloads(ctx context.Context, c client.Client, in client.InNamespace
 	for _, kind := range []schema.GroupVersionKind{corev1.SchemeGroupVersion.WithKind("Pod"), appsv1.SchemeGroupVersion.WithKind("Deployment"), appsv1.SchemeGroupVersion.WithKind("StatefulSet")} {
 		var list metav1.PartialObjectMetadataList
 		list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
-		err := eachPage(ctx, c, &list, func(page *metav1.PartialObjectMetadataList) {
+		err := paged.Each(ctx, c, &list, func(page *metav1.PartialObjectMetadataList) {
 			for _, o := range page.Items {
 				if cht.IsCouchDB(o.Labels[cht.ServiceLabel]) {
 					fleet.AddCHT(o.Namespace)

@@ -19,6 +19,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/paged"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/status"
 	"github.com/medic/cht-backup/snapshot/cht"
 )
@@ -118,7 +119,7 @@ func TestStatusPages(t *testing.T) {
 	pages := 0
 	w := newWorld(t, interceptor.Funcs{List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
 		o := (&client.ListOptions{}).ApplyOptions(opts)
-		if o.Limit != pageSize {
+		if o.Limit != paged.Size {
 			t.Errorf("%T without a limit: %+v", list, o)
 		}
 		backups, is := list.(*api.BackupList)

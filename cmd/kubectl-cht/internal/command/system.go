@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/paged"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/checkup"
 	"github.com/medic/cht-backup/snapshot/served"
@@ -176,7 +177,7 @@ func rank(namespace, holder string, all []controller, byCustom string) []string 
 // make. An error says that one may not look.
 func controllers(ctx context.Context, c client.Client) ([]controller, error) {
 	var bindings rbacv1.ClusterRoleBindingList
-	if err := listAll(ctx, c, &bindings, client.MatchingLabels{"app.kubernetes.io/name": "cht-backup"}); err != nil {
+	if err := paged.All(ctx, c, &bindings, client.MatchingLabels{"app.kubernetes.io/name": "cht-backup"}); err != nil {
 		return nil, err
 	}
 	var all []controller
@@ -187,7 +188,7 @@ func controllers(ctx context.Context, c client.Client) ([]controller, error) {
 			}
 			o := controller{namespace: s.Namespace}
 			var maps corev1.ConfigMapList
-			if err := listAll(ctx, c, &maps, client.InNamespace(s.Namespace), client.MatchingLabels{checkup.Label: "true"}); err == nil && len(maps.Items) > 0 {
+			if err := paged.All(ctx, c, &maps, client.InNamespace(s.Namespace), client.MatchingLabels{checkup.Label: "true"}); err == nil && len(maps.Items) > 0 {
 				if r, err := checkup.Read(&maps.Items[0]); err == nil {
 					o.serves, o.known = r.Namespaces, true
 				}

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/paged"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/csi"
 )
@@ -137,7 +138,7 @@ func bound(ctx context.Context, c client.Client, s *snapv1.VolumeSnapshot) (*sna
 // their volumes along.
 func removeNamespaceOf(ctx context.Context, c client.Client, namespace *metav1.PartialObjectMetadata, exactly client.Preconditions) error {
 	var restores api.RestoreList
-	if err := c.List(ctx, &restores, client.InNamespace(namespace.Name), client.Limit(pageSize)); err != nil {
+	if err := c.List(ctx, &restores, client.InNamespace(namespace.Name), client.Limit(paged.Size)); err != nil {
 		return err
 	}
 	for i := range restores.Items {

@@ -18,11 +18,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/paged"
 	"github.com/medic/cht-backup/snapshot/catalog"
 )
-
-// pageSize bounds one page of a list call.
-const pageSize = 500
 
 // Look sees what there is in a namespace, or in all for "", with the user's rights.
 // Without the Backups and Restores nothing can be judged; whatever else may not be
@@ -45,7 +43,7 @@ func Look(ctx context.Context, c client.Client, namespace, system string, others
 			return err
 		}},
 		{kindSnapshots, func() error {
-			return each(ctx, c, func() *snapv1.VolumeSnapshotList { return &snapv1.VolumeSnapshotList{} }, func(l *snapv1.VolumeSnapshotList) {
+			return paged.Each(ctx, c, &snapv1.VolumeSnapshotList{}, func(l *snapv1.VolumeSnapshotList) {
 				for _, s := range l.Items {
 					if s.Labels[api.BackupUIDLabel] != "" || s.Labels[api.RestoreUIDLabel] != "" {
 						w.Snapshots = append(w.Snapshots, s)
@@ -71,7 +69,7 @@ func Look(ctx context.Context, c client.Client, namespace, system string, others
 		}
 	}
 	// The owners last: whoever made what was seen so far is there by now, or gone.
-	if err := each(ctx, c, func() *api.BackupList { return &api.BackupList{} }, func(l *api.BackupList) {
+	if err := paged.Each(ctx, c, &api.BackupList{}, func(l *api.BackupList) {
 		for i := range l.Items {
 			if !l.Items[i].IsImported() { // it has nothing that could be left over
 				w.Backups = append(w.Backups, l.Items[i])
@@ -80,7 +78,7 @@ func Look(ctx context.Context, c client.Client, namespace, system string, others
 	}, in); err != nil {
 		return w, fmt.Errorf("list backups: %w", err)
 	}
-	if err := each(ctx, c, func() *api.RestoreList { return &api.RestoreList{} }, func(l *api.RestoreList) { w.Restores = append(w.Restores, l.Items...) }, in); err != nil {
+	if err := paged.Each(ctx, c, &api.RestoreList{}, func(l *api.RestoreList) { w.Restores = append(w.Restores, l.Items...) }, in); err != nil {
 		return w, fmt.Errorf("list restores: %w", err)
 	}
 	return w, w.lookAtUse(ctx, c)
@@ -103,7 +101,7 @@ func (w *Cluster) note(kind string, err error) error {
 
 func (w *Cluster) lookAtController(ctx context.Context, c client.Client) error {
 	var deployments appsv1.DeploymentList
-	if err := c.List(ctx, &deployments, client.InNamespace(w.System), client.MatchingLabels{controllerLabel: controllerName}, client.Limit(pageSize)); err != nil {
+	if err := c.List(ctx, &deployments, client.InNamespace(w.System), client.MatchingLabels{controllerLabel: controllerName}, client.Limit(paged.Size)); err != nil {
 		return err
 	}
 	w.Controllers = deployments.Items
@@ -124,7 +122,7 @@ func (w *Cluster) lookAtController(ctx context.Context, c client.Client) error {
 }
 
 func (w *Cluster) lookAtContents(ctx context.Context, c client.Client) error {
-	return each(ctx, c, func() *snapv1.VolumeSnapshotContentList { return &snapv1.VolumeSnapshotContentList{} }, func(l *snapv1.VolumeSnapshotContentList) {
+	return paged.Each(ctx, c, &snapv1.VolumeSnapshotContentList{}, func(l *snapv1.VolumeSnapshotContentList) {
 		for _, content := range l.Items {
 			if ref := content.Spec.VolumeSnapshotRef; w.inScope(ref.Namespace) {
 				w.Contents = append(w.Contents, content)
@@ -135,7 +133,7 @@ func (w *Cluster) lookAtContents(ctx context.Context, c client.Client) error {
 
 func (w *Cluster) lookAtVolumes(ctx context.Context, c client.Client) error {
 	for _, label := range []string{api.RestoreUIDLabel, api.SetAsideLabel} {
-		if err := each(ctx, c, func() *corev1.PersistentVolumeList { return &corev1.PersistentVolumeList{} }, func(l *corev1.PersistentVolumeList) {
+		if err := paged.Each(ctx, c, &corev1.PersistentVolumeList{}, func(l *corev1.PersistentVolumeList) {
 			for _, v := range l.Items {
 				if label == api.SetAsideLabel && v.Labels[api.RestoreUIDLabel] != "" {
 					continue // seen already
@@ -159,26 +157,11 @@ func (w *Cluster) lookAtNamespaces(ctx context.Context, c client.Client) error {
 	return err
 }
 
-// each lists page by page, each page into a list of its own.
-func each[L client.ObjectList](ctx context.Context, c client.Client, fresh func() L, add func(L), opts ...client.ListOption) error {
-	for token, more := "", true; more; more = token != "" {
-		list := fresh()
-		if err := c.List(ctx, list, append([]client.ListOption{client.Limit(pageSize), client.Continue(token)}, opts...)...); err != nil {
-			return err
-		}
-		add(list)
-		token = list.GetContinue()
-	}
-	return nil
-}
-
 // metadata lists objects without what they hold.
 func metadata(ctx context.Context, c client.Client, kind schema.GroupVersionKind, opts ...client.ListOption) (all []metav1.PartialObjectMetadata, err error) {
-	err = each(ctx, c, func() *metav1.PartialObjectMetadataList {
-		list := &metav1.PartialObjectMetadataList{}
-		list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
-		return list
-	}, func(l *metav1.PartialObjectMetadataList) {
+	empty := &metav1.PartialObjectMetadataList{}
+	empty.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
+	err = paged.Each(ctx, c, empty, func(l *metav1.PartialObjectMetadataList) {
 		for _, o := range l.Items {
 			o.SetGroupVersionKind(kind)
 			all = append(all, o)

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/paged"
 	"github.com/medic/cht-backup/snapshot/cht"
 )
 
@@ -61,28 +62,28 @@ func (w *Cluster) lookAtClaims(ctx context.Context, c client.Client, namespace s
 	}
 	for _, list := range []func() error{
 		func() error {
-			return each(ctx, c, func() *corev1.PodList { return &corev1.PodList{} }, func(l *corev1.PodList) {
+			return paged.Each(ctx, c, &corev1.PodList{}, func(l *corev1.PodList) {
 				for i := range l.Items {
 					use(&l.Items[i].Spec)
 				}
 			}, in)
 		},
 		func() error {
-			return each(ctx, c, func() *appsv1.DeploymentList { return &appsv1.DeploymentList{} }, func(l *appsv1.DeploymentList) {
+			return paged.Each(ctx, c, &appsv1.DeploymentList{}, func(l *appsv1.DeploymentList) {
 				for i := range l.Items {
 					use(&l.Items[i].Spec.Template.Spec)
 				}
 			}, in)
 		},
 		func() error {
-			return each(ctx, c, func() *appsv1.StatefulSetList { return &appsv1.StatefulSetList{} }, func(l *appsv1.StatefulSetList) {
+			return paged.Each(ctx, c, &appsv1.StatefulSetList{}, func(l *appsv1.StatefulSetList) {
 				for i := range l.Items {
 					use(&l.Items[i].Spec.Template.Spec)
 				}
 			}, in)
 		},
 		func() error {
-			return each(ctx, c, func() *batchv1.CronJobList { return &batchv1.CronJobList{} }, func(l *batchv1.CronJobList) {
+			return paged.Each(ctx, c, &batchv1.CronJobList{}, func(l *batchv1.CronJobList) {
 				for i := range l.Items {
 					use(&l.Items[i].Spec.JobTemplate.Spec.Template.Spec)
 				}

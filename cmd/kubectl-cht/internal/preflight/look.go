@@ -14,13 +14,13 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/paged"
 )
 
 const (
 	productLabel = "app.kubernetes.io/name"
 	productName  = "cht-backup"
 	defaultClass = "storageclass.kubernetes.io/is-default-class"
-	pageSize     = 500
 )
 
 // Look sees what there is with the user's rights. What he may not see is noted, any
@@ -122,24 +122,11 @@ func lookClasses(ctx context.Context, c client.Client, seen *Cluster) error {
 }
 
 func lookNodes(ctx context.Context, c client.Client, seen *Cluster) error {
-	for token := ""; ; {
-		var page corev1.NodeList
-		if err := c.List(ctx, &page, client.Limit(pageSize), client.Continue(token)); err != nil {
-			return err
-		}
-		seen.Nodes = append(seen.Nodes, page.Items...)
-		if token = page.Continue; token == "" {
-			return nil
-		}
-	}
+	return paged.Each(ctx, c, &corev1.NodeList{}, func(page *corev1.NodeList) { seen.Nodes = append(seen.Nodes, page.Items...) })
 }
 
 func lookCapacities(ctx context.Context, c client.Client, seen *Cluster) error {
-	for token := ""; ; {
-		var page storagev1.CSIStorageCapacityList
-		if err := c.List(ctx, &page, client.Limit(pageSize), client.Continue(token)); err != nil {
-			return err
-		}
+	return paged.Each(ctx, c, &storagev1.CSIStorageCapacityList{}, func(page *storagev1.CSIStorageCapacityList) {
 		for _, s := range page.Items {
 			one := Capacity{Class: s.StorageClassName}
 			if s.Capacity == nil && s.MaximumVolumeSize == nil {
@@ -153,10 +140,7 @@ func lookCapacities(ctx context.Context, c client.Client, seen *Cluster) error {
 			}
 			seen.Capacities = append(seen.Capacities, one)
 		}
-		if token = page.Continue; token == "" {
-			return nil
-		}
-	}
+	})
 }
 
 func lookNamespace(ctx context.Context, c client.Client, namespace string, seen *Cluster) error {

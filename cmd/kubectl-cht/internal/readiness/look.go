@@ -19,12 +19,12 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/doctor"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/paged"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/status"
 	"github.com/medic/cht-backup/snapshot/checkup"
 )
 
 const (
-	pageSize = 500
 	// nodeLeases is where the kubelets renew theirs.
 	nodeLeases = "kube-node-lease"
 	// snapshotLease is the snapshot-controller's.
@@ -84,7 +84,7 @@ func (s *Seen) note(kind string, err error) {
 
 func (s *Seen) lookAtReports(ctx context.Context, c client.Client) error {
 	var list corev1.ConfigMapList
-	if err := c.List(ctx, &list, client.InNamespace(s.System), client.MatchingLabels{checkup.Label: "true"}, client.Limit(pageSize)); err != nil {
+	if err := c.List(ctx, &list, client.InNamespace(s.System), client.MatchingLabels{checkup.Label: "true"}, client.Limit(paged.Size)); err != nil {
 		return err
 	}
 	for i := range list.Items {
@@ -98,7 +98,7 @@ func (s *Seen) lookAtReports(ctx context.Context, c client.Client) error {
 }
 
 func (s *Seen) lookAtSchedules(ctx context.Context, c client.Client) error {
-	return eachPage(ctx, c, func() *api.BackupScheduleList { return &api.BackupScheduleList{} }, func(l *api.BackupScheduleList) {
+	return paged.Each(ctx, c, &api.BackupScheduleList{}, func(l *api.BackupScheduleList) {
 		for i := range l.Items {
 			if !l.Items[i].Spec.Suspend {
 				s.Schedules = append(s.Schedules, l.Items[i])
@@ -123,7 +123,7 @@ func (s *Seen) lookAtCRDs(ctx context.Context, c client.Client) error {
 }
 
 func (s *Seen) lookAtClasses(ctx context.Context, c client.Client) error {
-	err := eachPage(ctx, c, func() *snapv1.VolumeSnapshotClassList { return &snapv1.VolumeSnapshotClassList{} }, func(l *snapv1.VolumeSnapshotClassList) {
+	err := paged.Each(ctx, c, &snapv1.VolumeSnapshotClassList{}, func(l *snapv1.VolumeSnapshotClassList) {
 		s.Classes = append(s.Classes, l.Items...)
 	})
 	if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
@@ -138,7 +138,7 @@ func (s *Seen) lookAtClasses(ctx context.Context, c client.Client) error {
 }
 
 func (s *Seen) lookAtDrivers(ctx context.Context, c client.Client) error {
-	return eachPage(ctx, c, func() *storagev1.CSINodeList { return &storagev1.CSINodeList{} }, func(l *storagev1.CSINodeList) {
+	return paged.Each(ctx, c, &storagev1.CSINodeList{}, func(l *storagev1.CSINodeList) {
 		for _, n := range l.Items {
 			s.Drivers[n.Name] = []string{}
 			for _, d := range n.Spec.Drivers {
@@ -150,7 +150,7 @@ func (s *Seen) lookAtDrivers(ctx context.Context, c client.Client) error {
 
 func (s *Seen) lookAtNodes(ctx context.Context, c client.Client) error {
 	ready := map[string]bool{}
-	if err := eachPage(ctx, c, func() *corev1.NodeList { return &corev1.NodeList{} }, func(l *corev1.NodeList) {
+	if err := paged.Each(ctx, c, &corev1.NodeList{}, func(l *corev1.NodeList) {
 		for _, n := range l.Items {
 			ready[n.Name] = slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
 				return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
@@ -159,7 +159,7 @@ func (s *Seen) lookAtNodes(ctx context.Context, c client.Client) error {
 	}); err != nil {
 		return err
 	}
-	return eachPage(ctx, c, func() *coordinationv1.LeaseList { return &coordinationv1.LeaseList{} }, func(l *coordinationv1.LeaseList) {
+	return paged.Each(ctx, c, &coordinationv1.LeaseList{}, func(l *coordinationv1.LeaseList) {
 		for _, lease := range l.Items {
 			if ready[lease.Name] && lease.Spec.RenewTime != nil {
 				s.Nodes[lease.Name] = lease.Spec.RenewTime.Time
@@ -176,19 +176,6 @@ func (s *Seen) lookAtServes(ctx context.Context, c client.Client, namespace stri
 		s.Serves[namespace] = lease
 	}
 	return client.IgnoreNotFound(err)
-}
-
-// eachPage lists page by page, each into a list of its own.
-func eachPage[L client.ObjectList](ctx context.Context, c client.Client, fresh func() L, add func(L), opts ...client.ListOption) error {
-	for token, more := "", true; more; more = token != "" {
-		list := fresh()
-		if err := c.List(ctx, list, append([]client.ListOption{client.Limit(pageSize), client.Continue(token)}, opts...)...); err != nil {
-			return err
-		}
-		add(list)
-		token = list.GetContinue()
-	}
-	return nil
 }
 
 var errUnseen = errors.New("you may not see all of it")

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/paged"
 	"github.com/medic/cht-backup/snapshot/checkup"
 	"github.com/medic/cht-backup/snapshot/cht"
 	"github.com/medic/cht-backup/snapshot/reason"
@@ -24,12 +25,9 @@ func (s *Seen) lookAtPlaces(ctx context.Context, c client.Client) {
 	names := []string{s.Namespace}
 	if s.Namespace == "" {
 		names = nil
-		kind := schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "DeploymentList"}
-		err := eachPage(ctx, c, func() *metav1.PartialObjectMetadataList {
-			list := &metav1.PartialObjectMetadataList{}
-			list.SetGroupVersionKind(kind)
-			return list
-		}, func(l *metav1.PartialObjectMetadataList) {
+		empty := &metav1.PartialObjectMetadataList{}
+		empty.SetGroupVersionKind(schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "DeploymentList"})
+		err := paged.Each(ctx, c, empty, func(l *metav1.PartialObjectMetadataList) {
 			for _, o := range l.Items {
 				if cht.IsCouchDB(o.Labels[cht.ServiceLabel]) {
 					names = append(names, o.Namespace)
