@@ -99,8 +99,8 @@ func ours(l *coordinationv1.Lease, namespace, me string, now time.Time, lasts ti
 type hold struct {
 	// renewed is when the latest renewal that worked was begun; zero is never.
 	renewed time.Time
-	// from is when this controller may begin to work.
-	from time.Time
+	// from is when this controller may begin to work, since is when it got it.
+	from, since time.Time
 	// tried is when it was last asked for.
 	tried time.Time
 	// why it is not held, for people; "" while it is.
@@ -120,7 +120,7 @@ func (h hold) lapsed(now time.Time) bool {
 // and the first after one that came too late, is one that others must hear of.
 func (h hold) renew(begun, now time.Time) hold {
 	if h.lapsed(now) {
-		h.from = now.Add(settling)
+		h.since, h.from = now, now.Add(settling)
 	}
 	h.renewed, h.why = begun, ""
 	return h

@@ -134,7 +134,7 @@ func (n *Namespaces) Round(ctx context.Context) {
 // claim gets or renews the Lease of one namespace.
 func (n *Namespaces) claim(ctx context.Context, namespace string) {
 	begun := n.now()
-	err := n.write(ctx, namespace, begun)
+	early, err := n.write(ctx, namespace, begun)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	h := n.held[namespace]
@@ -142,6 +142,9 @@ func (n *Namespaces) claim(ctx context.Context, namespace string) {
 	switch {
 	case err == nil:
 		h = h.renew(begun, n.now())
+		if early {
+			h.from = begun
+		}
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		// There can be no Lease any more, for nobody, and what is left must be ended by
 		// him who began it.
@@ -156,19 +159,20 @@ func (n *Namespaces) claim(ctx context.Context, namespace string) {
 	n.held[namespace] = h
 }
 
-// write makes the Lease this controller's, unless it is somebody else's and fresh.
-func (n *Namespaces) write(ctx context.Context, namespace string, now time.Time) error {
+// write makes the Lease this controller's, unless it is somebody else's and fresh. early
+// tells that nobody else can have begun there.
+func (n *Namespaces) write(ctx context.Context, namespace string, now time.Time) (early bool, err error) {
 	l := &coordinationv1.Lease{}
-	err := n.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: LeaseName}, l)
+	err = n.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: LeaseName}, l)
 	if apierrors.IsNotFound(err) {
 		ours(l, namespace, n.me, now, Duration)
 		if err := n.client.Create(ctx, l); err != nil {
-			return fmt.Errorf("create Lease %s/%s: %w", namespace, LeaseName, err)
+			return false, fmt.Errorf("create Lease %s/%s: %w", namespace, LeaseName, err)
 		}
-		return nil
+		return n.early(ctx, l), nil
 	}
 	if err != nil {
-		return fmt.Errorf("get Lease %s/%s: %w", namespace, LeaseName, err)
+		return false, fmt.Errorf("get Lease %s/%s: %w", namespace, LeaseName, err)
 	}
 	if h := holderOf(l); h != "" && h != n.me {
 		n.mu.Lock()
@@ -176,14 +180,14 @@ func (n *Namespaces) write(ctx context.Context, namespace string, now time.Time)
 		n.seen[namespace] = s
 		n.mu.Unlock()
 		if s.left(now) > 0 {
-			return fmt.Errorf("%s serves it, by Lease %s/%s", h, namespace, LeaseName)
+			return false, fmt.Errorf("%s serves it, by Lease %s/%s", h, namespace, LeaseName)
 		}
 	}
 	ours(l, namespace, n.me, now, Duration)
 	if err := n.client.Update(ctx, l); err != nil {
-		return fmt.Errorf("renew Lease %s/%s: %w", namespace, LeaseName, err)
+		return false, fmt.Errorf("renew Lease %s/%s: %w", namespace, LeaseName, err)
 	}
-	return nil
+	return false, nil
 }
 
 // settle looks what it means that Leases are gone: with their namespaces, or soon with

@@ -89,6 +89,7 @@ func (w *world) controller(home string, listed ...string) *controller {
 			if err := inner.Get(ctx, client.ObjectKey{Name: o.GetNamespace()}, &corev1.Namespace{}); err != nil {
 				return err
 			}
+			o.SetCreationTimestamp(metav1.NewTime(w.now))
 			return inner.Create(ctx, o, opts...)
 		},
 		Update: func(ctx context.Context, inner client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
@@ -572,26 +573,29 @@ func TestConcerns(t *testing.T) {
 }
 
 // After a disaster the namespace is made anew, and the restore into it in the same moment.
-// Who serves all leaves both to him who is set to serve it, also where clocks differ.
+// Who serves all leaves both to him who is set to serve it, also where clocks differ; and
+// he does not wait for anybody then.
 func TestMadeAnew(t *testing.T) {
-	for name, skew := range map[string]time.Duration{"equal clocks": 0, "one that is behind": -time.Hour, "one that is a little ahead": 3 * time.Second} {
+	for name, skew := range map[string]time.Duration{"equal clocks": 0, "one that is behind": -time.Hour, "one that is ahead": 5 * time.Minute} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, "medic-backup", "system")
 			all := w.controller("system")
 			all.skew = skew
 			one := w.controller("medic-backup", "medic")
-			w.pass(time.Minute)
+			w.pass(time.Hour)
 			w.namespace("medic", nil)
 			one.reconcile("medic", "restore")
 			all.reconcile("medic", "restore")
 			if len(all.worked) > 0 || all.serves("medic") {
 				t.Fatal("one that serves all takes a namespace before he who is set to serve it can know of it")
 			}
+			w.pass(2 * askAgain)
+			if one.woken(); !slices.Equal(one.worked, []string{"medic/restore"}) {
+				t.Errorf("he has worked on %v", one.worked)
+			}
 			w.pass(grace)
-			one.woken()
-			all.reconcile("medic", "restore")
-			if len(all.worked) > 0 || !slices.Equal(one.worked, []string{"medic/restore"}) {
-				t.Errorf("the one worked on %v, who serves all on %v", one.worked, all.worked)
+			if all.reconcile("medic", "restore"); len(all.worked) > 0 {
+				t.Errorf("who serves all on %v", all.worked)
 			}
 			// One that nobody else is set to serve is taken after that time, not later.
 			w.namespace("clone", nil)
@@ -605,5 +609,40 @@ func TestMadeAnew(t *testing.T) {
 				t.Errorf("worked on %v", all.worked)
 			}
 		})
+	}
+}
+
+// One that comes to a namespace late waits until others have heard of it.
+func TestNotEarly(t *testing.T) {
+	w := newWorld(t, "medic", "medic-backup", "system")
+	all := w.controller("system")
+	w.pass(grace)
+	all.reconcile("medic", "nightly")
+	one := w.controller("medic-backup", "medic")
+	w.pass(look)
+	if one.serves("medic") || all.serves("medic") {
+		t.Errorf("served at once: %v, by the other still: %v", one.serves("medic"), all.serves("medic"))
+	}
+	w.pass(settling)
+	if !one.serves("medic") {
+		t.Error("it is never served")
+	}
+}
+
+// Nor may one that is new himself take for granted that others know of him.
+func TestNewHimself(t *testing.T) {
+	w := newWorld(t, "medic-backup", "system")
+	all := w.controller("system")
+	w.pass(time.Minute)
+	w.namespace("medic", nil)
+	all.reconcile("medic", "nightly") // nobody else is there yet
+	one := w.controller("medic-backup", "medic")
+	w.pass(look)
+	if one.serves("medic") {
+		t.Error("he serves at once where another is at work")
+	}
+	w.pass(settling + look)
+	if !one.serves("medic") || !slices.Equal(all.worked, []string{"medic/nightly"}) {
+		t.Errorf("served: %v; the other worked on %v", one.serves("medic"), all.worked)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -16,9 +17,13 @@ import (
 // it and to say so.
 const grace = askAgain + settling + 2*look
 
-// young is for how long a namespace is to be left alone yet. The time of its creation is
-// by the API server's clock, so how long it has been known here counts as well: a clock
-// that is behind costs no more than grace.
+// apart is how far this clock and the API server's may be apart. By them alone a
+// namespace is no longer new after that time.
+const apart = 10 * time.Minute
+
+// young is for how long a namespace is to be left alone yet: grace from when it was first
+// asked about, by this clock alone. That is once for each namespace that is made, and
+// costs those that are new when the controller starts no more.
 func (n *Namespaces) young(ctx context.Context, namespace string) (time.Duration, error) {
 	if !n.heedsOthers() || namespace == n.home {
 		return 0, nil
@@ -30,8 +35,7 @@ func (n *Namespaces) young(ctx context.Context, namespace string) (time.Duration
 		return 0, nil // what is left of it is to be ended
 	}
 	now := n.now()
-	left := grace - now.Sub(there.CreationTimestamp.Time)
-	if left <= 0 {
+	if now.Sub(there.CreationTimestamp.Time) > apart {
 		return 0, nil
 	}
 	n.mu.Lock()
@@ -42,11 +46,34 @@ func (n *Namespaces) young(ctx context.Context, namespace string) (time.Duration
 		n.met[there.UID] = now
 	}
 	for uid, at := range n.met {
-		if now.Sub(at) > time.Hour {
+		if now.Sub(at) > 2*apart {
 			delete(n.met, uid)
 		}
 	}
-	return max(0, min(left, grace-now.Sub(since))), nil
+	if now.Before(since) { // the clock was set
+		since = now
+		n.met[there.UID] = now
+	}
+	return max(0, grace-now.Sub(since)), nil
+}
+
+// early tells that a Lease that was just made came so soon after its namespace that
+// nobody who serves all can have begun there: they knew of this controller, by the Lease
+// in its own namespace, when the other one was made. Its age is by the API server's clock.
+func (n *Namespaces) early(ctx context.Context, l *coordinationv1.Lease) bool {
+	const margin = 5 * time.Second
+	n.mu.Lock()
+	home, now := n.held[n.home], n.now()
+	n.mu.Unlock()
+	if !home.valid(now) || now.Sub(home.since) < grace {
+		return false
+	}
+	var there corev1.Namespace
+	if err := n.client.Get(ctx, client.ObjectKey{Name: l.Namespace}, &there); err != nil || l.CreationTimestamp.IsZero() || there.CreationTimestamp.IsZero() {
+		return false // it waits, then
+	}
+	age := l.CreationTimestamp.Sub(there.CreationTimestamp.Time)
+	return age >= 0 && age < grace-margin
 }
 
 // heedsOthers tells whether this controller serves all but what others do, and there are
