@@ -18,7 +18,7 @@ func TestCHTNotes(t *testing.T) {
 		has, hasNot  []string
 	}{
 		{"all is well", "{" + bucket + ", backup: {drill: {enabled: true}}, ingress: {host: cht.example.org}}", []string{snapshots}, nil,
-			[]string{"https://cht.example.org", "kubectl cht backup -n clinic --system-namespace clinic-backup\n", "kubectl cht status -n clinic --system", "kubectl cht restore --from clinic/BACKUP --to clinic-clone --system-namespace clinic-backup\n", "get secret cht-couchdb-credentials -n clinic", "nightly (30 1 * * *, Etc/UTC)", "1 node and Nouveau, API, HAProxy"},
+			[]string{"https://cht.example.org", "kubectl cht backup -n clinic\n", "kubectl cht status -n clinic\n", "kubectl cht restore --from clinic/BACKUP --to clinic-clone\n", "get secret cht-couchdb-credentials -n clinic", "nightly (30 1 * * *, Etc/UTC)", "1 node and Nouveau, API, HAProxy"},
 			[]string{"WARNING", "drills"}},
 		{"k3s", "platform: k3s", []string{snapshots}, nil, []string{"NO BACKUP WILL SUCCEED", "local-path", "IS LOST WITH IT", "no recipient", "No drills", "get ingress api-ingress"}, nil},
 		{"k3s with a class of its own", "{platform: k3s, couchdb: {storage: {className: longhorn}}}", []string{snapshots}, nil, nil, []string{"NO BACKUP WILL SUCCEED"}},
