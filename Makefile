@@ -36,10 +36,11 @@ unit: $(BIN)/validate-krew-manifest
 	cd integration/checks && go vet ./... && go test ./...
 	cd integration/testbed && go vet $(TESTBED_PACKAGES) && go test $(TESTBED_PACKAGES)
 
-## e2e: the end-to-end suite on a real Kubernetes (E2E_KUBECONFIG=… for another
+## e2e: the end-to-end suite on a real Kubernetes, four tests at a time: they wait more
+## than they work (E2E_KUBECONFIG=… for another
 ## cluster, COUCHDB_IMAGE=… for a real CouchDB).
 e2e: cluster-up
-	go test -count=1 -p 1 -timeout $(E2E_TIMEOUT) $(E2E_FLAGS) ./integration/harness/... ./integration/e2e/...
+	go test -count=1 -p 1 -parallel 4 -timeout $(E2E_TIMEOUT) $(E2E_FLAGS) ./integration/harness/... ./integration/e2e/...
 
 ## demo: back up a CHT under load, lose it, restore it elsewhere, verify.
 demo: cluster-up

@@ -27,11 +27,11 @@ func TestStack(t *testing.T) {
 	c := suite.Cluster(t)
 	ctx := bounded(t, 8*time.Minute)
 	s := newStack(t, c, 3)
-	values := s.values(map[string]any{"ingress": map[string]any{"type": "nginx", "host": "cht.example"}})
+	values := s.values(map[string]any{"ingress": map[string]any{"type": "nginx", "host": s.Namespace + ".example.org"}})
 	s.install(ctx, t, c.ChartFolder("cht"), values)
 	s.ready(ctx, t)
 	seeded(ctx, t, c, s.Options)
-	throughNginx(ctx, t, s, "cht.example")
+	throughNginx(ctx, t, s, s.Namespace+".example.org")
 	before, secret, was := s.identities(ctx, t), s.secret(ctx, t), contents(ctx, t, c, s.Options)
 
 	cron, due := nextMinute()
@@ -63,7 +63,7 @@ func TestStack(t *testing.T) {
 	if diff := load.Diff(was, contents(ctx, t, c, s.Options)); len(diff) > 0 {
 		t.Errorf("%d differences, the first: %v", len(diff), diff[:min(5, len(diff))])
 	}
-	throughNginx(ctx, t, s, "cht.example")
+	throughNginx(ctx, t, s, s.Namespace+".example.org")
 	// The backup is one of the new installation's too.
 	if err := c.Client.Get(ctx, client.ObjectKeyFromObject(b), b); err != nil || b.Status.Phase != api.PhaseCompleted {
 		t.Errorf("the backup from before: %s, %v", b.Status.Phase, err)

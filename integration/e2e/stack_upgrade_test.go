@@ -28,7 +28,7 @@ func TestStackUpgrade(t *testing.T) {
 	earlier, commit := c.EarlierCharts(t, "charts/cht/Chart.yaml", "charts/cht/values.yaml", "charts/cht-backup/Chart.yaml")
 	t.Logf("from the charts of commit %s", commit)
 	s := newStack(t, c, 1)
-	values := s.values(map[string]any{"ingress": map[string]any{"host": "cht.example"}})
+	values := s.values(map[string]any{"ingress": map[string]any{"host": s.Namespace + ".example.org"}})
 	s.install(ctx, t, earlier+"/cht", values)
 	s.ready(ctx, t)
 	seeded(ctx, t, c, s.Options)
@@ -55,7 +55,7 @@ func TestStackUpgrade(t *testing.T) {
 	same("upgrade")
 	s.ready(ctx, t)
 	var in networkingv1.Ingress
-	if err := c.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: "api-ingress"}, &in); err != nil || len(in.Spec.Rules) != 1 || in.Spec.Rules[0].Host != "cht.example" {
+	if err := c.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: "api-ingress"}, &in); err != nil || len(in.Spec.Rules) != 1 || in.Spec.Rules[0].Host != s.Namespace+".example.org" {
 		t.Errorf("ingress %+v, %v", in.Spec, err)
 	}
 	if d, err := c.Dump(ctx, s.Namespace, "http://api."+s.Namespace+".svc.cluster.local:5988", ""); err != nil || len(d.Docs) < 300 {
@@ -95,7 +95,7 @@ func TestTakeover(t *testing.T) {
 	c := suite.Cluster(t)
 	ctx := bounded(t, 8*time.Minute)
 	s := newStack(t, c, 3)
-	s.Nouveau, s.IngressHost = true, "cht.example"
+	s.Nouveau, s.IngressHost = true, s.Namespace+".example.org"
 	objects, err := cht.Objects(s.Options)
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +128,7 @@ func TestTakeover(t *testing.T) {
 	}
 
 	// The controller that serves the cluster's namespaces does its part.
-	s.upgrade(ctx, t, s.values(map[string]any{"ingress": map[string]any{"host": "cht.example"}, "cht-backup": map[string]any{"enabled": false}}))
+	s.upgrade(ctx, t, s.values(map[string]any{"ingress": map[string]any{"host": s.Namespace + ".example.org"}, "cht-backup": map[string]any{"enabled": false}}))
 	s.ready(ctx, t)
 	same("takeover")
 	ordered(t, c, s, "taken-over")
