@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/util/flowcontrol"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/medic/cht-backup/snapshot"
@@ -16,9 +15,7 @@ import (
 // setUpCheckup has the controller look at itself. Its many small questions have a slow
 // limiter of their own: no backup waits behind them.
 func (c config) setUpCheckup(mgr ctrl.Manager, kube *rest.Config, backups *snapshot.Reconciler, namespaces *served.Namespaces) error {
-	slow := rest.CopyConfig(kube)
-	slow.QPS, slow.Burst = 10, 20
-	slow.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(slow.QPS, slow.Burst)
+	slow := limited(kube, 10)
 	own, err := c.client(slow, mgr.GetScheme())
 	if err != nil {
 		return err

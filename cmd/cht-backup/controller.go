@@ -198,7 +198,7 @@ func runController(cmd *cobra.Command, c config) error {
 	// One limiter: without it every kind of object would have one of its own. The
 	// leader's lease has its own, or a busy hour would cost the leadership.
 	lease := rest.CopyConfig(kube)
-	kube = c.limited(kube)
+	kube = limited(kube, c.RequestsPerSecond)
 	scheme, err := newScheme()
 	if err != nil {
 		return err
@@ -236,10 +236,11 @@ func runController(cmd *cobra.Command, c config) error {
 	return mgr.Start(cmd.Context())
 }
 
-// limited gives a copy of kube with a limiter for all its requests together.
-func (c config) limited(kube *rest.Config) *rest.Config {
+// limited gives a copy of kube with a limiter for all its requests together, so many a
+// second and twice as many at once.
+func limited(kube *rest.Config, perSecond float32) *rest.Config {
 	kube = rest.CopyConfig(kube)
-	kube.QPS, kube.Burst = c.RequestsPerSecond, int(2*c.RequestsPerSecond)
+	kube.QPS, kube.Burst = perSecond, int(2*perSecond)
 	kube.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(kube.QPS, kube.Burst)
 	return kube
 }
@@ -295,7 +296,7 @@ func setUp(mgr ctrl.Manager, kube, lease *rest.Config, c config) error {
 		return err
 	}
 	// A restore, for which somebody waits, does not share the night's limit.
-	own, err := c.client(c.limited(kube), mgr.GetScheme())
+	own, err := c.client(limited(kube, c.RequestsPerSecond), mgr.GetScheme())
 	if err != nil {
 		return err
 	}

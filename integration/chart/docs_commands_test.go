@@ -17,6 +17,23 @@ func TestDevelopersCommandsExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	checked := 0
+	eachCommand(t, func(page string, line int, words []string) {
+		checked += checkDeveloper(t, string(makefile), page, line, words)
+	})
+	for _, p := range pages(t) {
+		// A table of commands has them in a line.
+		for _, code := range p.Codes {
+			checked += checkDeveloper(t, string(makefile), p.Path, code.Line, strings.Fields(strings.ReplaceAll(code.Text, "'", "")))
+		}
+	}
+	if checked < 20 {
+		t.Errorf("%d commands were found: they are not read any more", checked)
+	}
+}
+
+// eachCommand visits the commands in the shell blocks of all pages.
+func eachCommand(t *testing.T, visit func(page string, line int, words []string)) {
+	t.Helper()
 	for _, p := range pages(t) {
 		for _, b := range p.Blocks {
 			if b.Language != "sh" {
@@ -27,16 +44,9 @@ func TestDevelopersCommandsExist(t *testing.T) {
 				t.Errorf("%s:%d: %v", p.Path, b.Line, err)
 			}
 			for _, c := range commands {
-				checked += checkDeveloper(t, string(makefile), p.Path, c.Line, c.Words)
+				visit(p.Path, c.Line, c.Words)
 			}
 		}
-		// A table of commands has them in a line.
-		for _, code := range p.Codes {
-			checked += checkDeveloper(t, string(makefile), p.Path, code.Line, strings.Fields(strings.ReplaceAll(code.Text, "'", "")))
-		}
-	}
-	if checked < 20 {
-		t.Errorf("%d commands were found: they are not read any more", checked)
 	}
 }
 

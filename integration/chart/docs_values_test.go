@@ -27,26 +27,15 @@ var helmFlags = map[string]bool{
 // of our charts to the values that they have.
 func TestHelmCommandsInTheDocumentation(t *testing.T) {
 	checked := 0
-	for _, p := range pages(t) {
-		for _, b := range p.Blocks {
-			if b.Language != "sh" {
-				continue
-			}
-			commands, err := b.Commands()
-			if err != nil {
-				t.Errorf("%s:%d: %v", p.Path, b.Line, err)
-			}
-			for _, c := range commands {
-				if len(c.Words) < 2 || c.Words[0] != "helm" || !slices.Contains([]string{"install", "upgrade", "template"}, c.Words[1]) {
-					continue
-				}
-				checked++
-				if err := checkHelm(c.Words[2:]); err != nil {
-					t.Errorf("%s:%d: %s: %v", p.Path, c.Line, strings.Join(c.Words, " "), err)
-				}
-			}
+	eachCommand(t, func(page string, line int, words []string) {
+		if len(words) < 2 || words[0] != "helm" || !slices.Contains([]string{"install", "upgrade", "template"}, words[1]) {
+			return
 		}
-	}
+		checked++
+		if err := checkHelm(words[2:]); err != nil {
+			t.Errorf("%s:%d: %s: %v", page, line, strings.Join(words, " "), err)
+		}
+	})
 	if checked < 5 {
 		t.Errorf("%d commands were found: they are not read any more", checked)
 	}

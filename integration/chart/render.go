@@ -110,25 +110,26 @@ func RenderChart(c *chart.Chart, values map[string]any, r Release) (*Rendered, e
 		return nil, fmt.Errorf("sort the objects of chart %s: %w", c.Name(), err)
 	}
 	for _, m := range sorted {
-		if out.Objects, err = decode(out.Objects, m.Name, m.Content); err != nil {
+		if out.Objects, err = Decode(out.Objects, m.Name, m.Content); err != nil {
 			return nil, err
 		}
 	}
 	slices.SortStableFunc(hooks, func(a, b *release.Hook) int { return a.Weight - b.Weight })
 	for _, h := range hooks {
-		if out.Hooks, err = decode(out.Hooks, h.Path, h.Manifest); err != nil {
+		if out.Hooks, err = Decode(out.Hooks, h.Path, h.Manifest); err != nil {
 			return nil, err
 		}
 	}
 	for _, crd := range c.CRDObjects() {
-		if out.CRDs, err = decode(out.CRDs, crd.Filename, string(crd.File.Data)); err != nil {
+		if out.CRDs, err = Decode(out.CRDs, crd.Filename, string(crd.File.Data)); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
 }
 
-func decode(into []*unstructured.Unstructured, name, text string) ([]*unstructured.Unstructured, error) {
+// Decode adds to objects those of a manifest, which is called name in errors.
+func Decode(into []*unstructured.Unstructured, name, text string) ([]*unstructured.Unstructured, error) {
 	for decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(text), 4096); ; {
 		o := &unstructured.Unstructured{}
 		if err := decoder.Decode(o); errors.Is(err, io.EOF) {

@@ -2,7 +2,6 @@ package harness
 
 import (
 	"fmt"
-	"strings"
 
 	"helm.sh/helm/v3/pkg/release"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -12,6 +11,8 @@ import (
 	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/medic/cht-backup/integration/chart"
 )
 
 // getter gives Helm its clients. What the cluster can do is remembered in memory: the
@@ -50,7 +51,7 @@ func namespacesOf(own string, rel *release.Release) []string {
 	if rel == nil {
 		return all
 	}
-	objects, err := decodeObjects(strings.NewReader(rel.Manifest))
+	objects, err := chart.Decode(nil, "release "+rel.Name, rel.Manifest)
 	if err != nil {
 		return all // what cannot be read has been said by Helm
 	}

@@ -1,21 +1,17 @@
 package harness
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/medic/cht-backup/integration/chart"
 	"github.com/medic/cht-backup/integration/cht"
 	"github.com/medic/cht-backup/snapshot/await"
 )
@@ -32,22 +28,19 @@ const fieldOwner = client.FieldOwner("harness")
 // InstallCRDs applies the chart's CustomResourceDefinitions and waits until the
 // API server serves them.
 func (c *Cluster) InstallCRDs(ctx context.Context) error {
-	files, err := filepath.Glob(filepath.Join(c.root, "charts/cht-backup/crds/*.yaml"))
-	if err != nil || len(files) == 0 {
-		return errors.Join(err, errors.New("no CustomResourceDefinitions in charts/cht-backup/crds"))
+	rendered, err := chart.Render(c.ChartFolder("cht-backup"), nil, chart.Release{Name: ControllerName, Namespace: ControllerNamespace})
+	if err != nil {
+		return err
+	}
+	if len(rendered.CRDs) == 0 {
+		return errors.New("no CustomResourceDefinitions in charts/cht-backup/crds")
 	}
 	wanted := map[string]bool{}
-	for _, file := range files {
-		objects, err := readObjects(file)
-		if err != nil {
+	for _, o := range rendered.CRDs {
+		if err := c.ServerSideApply(ctx, o); err != nil {
 			return err
 		}
-		for _, o := range objects {
-			if err := c.ServerSideApply(ctx, o); err != nil {
-				return err
-			}
-			wanted[o.GetName()] = true
-		}
+		wanted[o.GetName()] = true
 	}
 	list := &unstructured.UnstructuredList{}
 	list.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinitionList"})
@@ -73,33 +66,6 @@ func conditionTrue(o *unstructured.Unstructured, kind string) bool {
 		}
 	}
 	return false
-}
-
-func readObjects(file string) ([]*unstructured.Unstructured, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	objects, err := decodeObjects(bytes.NewReader(data))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", file, err)
-	}
-	return objects, nil
-}
-
-func decodeObjects(in io.Reader) ([]*unstructured.Unstructured, error) {
-	var objects []*unstructured.Unstructured
-	for decoder := yaml.NewYAMLOrJSONDecoder(in, 4096); ; {
-		o := &unstructured.Unstructured{}
-		if err := decoder.Decode(o); errors.Is(err, io.EOF) {
-			return objects, nil
-		} else if err != nil {
-			return nil, err
-		}
-		if len(o.Object) > 0 {
-			objects = append(objects, o)
-		}
-	}
 }
 
 // ServerSideApply makes the object what it is here, whatever it was. A typed object
