@@ -19,7 +19,7 @@ type Backup struct {
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
 	// Spec says how the backup is taken.
-	// +kubebuilder:validation:XValidation:rule="has(self.volumeSnapshotClassName) == has(oldSelf.volumeSnapshotClassName) && (!has(self.volumeSnapshotClassName) || self.volumeSnapshotClassName == oldSelf.volumeSnapshotClassName) && self.method == oldSelf.method && has(self.ebs) == has(oldSelf.ebs) && (!has(self.ebs) || self.ebs == oldSelf.ebs) && self.quiesce == oldSelf.quiesce && self.maxStall == oldSelf.maxStall && self.onUnavailable == oldSelf.onUnavailable && self.attempts == oldSelf.attempts && self.readyTimeout == oldSelf.readyTimeout && self.fingerprint == oldSelf.fingerprint",message="a backup's spec cannot be changed, except allowedNamespaces and deletionPolicy; create another Backup"
+	// +kubebuilder:validation:XValidation:rule="has(self.volumeSnapshotClassName) == has(oldSelf.volumeSnapshotClassName) && (!has(self.volumeSnapshotClassName) || self.volumeSnapshotClassName == oldSelf.volumeSnapshotClassName) && self.method == oldSelf.method && has(self.ebs) == has(oldSelf.ebs) && (!has(self.ebs) || self.ebs == oldSelf.ebs) && has(self.file) == has(oldSelf.file) && (!has(self.file) || self.file == oldSelf.file) && self.quiesce == oldSelf.quiesce && self.maxStall == oldSelf.maxStall && self.onUnavailable == oldSelf.onUnavailable && self.attempts == oldSelf.attempts && self.readyTimeout == oldSelf.readyTimeout && self.fingerprint == oldSelf.fingerprint",message="a backup's spec cannot be changed, except allowedNamespaces and deletionPolicy; create another Backup"
 	Spec BackupSpec `json:"spec,omitempty"`
 	// Status is what came of it; written by the controller alone.
 	Status BackupStatus `json:"status,omitempty"`
@@ -80,6 +80,8 @@ type BackupSpec struct {
 	AllowedNamespaces []string `json:"allowedNamespaces,omitempty"`
 	// EBS is what is done with EBS snapshots: tags, copies, locks.
 	EBS *EBSPolicy `json:"ebs,omitempty"`
+	// File is what is copied into the catalog's repository beside snapshots.
+	File *FilePolicy `json:"file,omitempty"`
 	// DeletionPolicy says what becomes of the snapshots when the Backup is deleted:
 	// Delete, whatever their class says, or Retain: they stay in the storage with the
 	// record, as when the namespace is deleted, until somebody deletes that.
@@ -106,7 +108,7 @@ type BackupStatus struct {
 	// ObservedGeneration is the generation the status speaks of.
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// Conditions: Ready, Verified, and those of what is done after the cut: Cataloged,
-	// Shared, Copied, Locked, FastRestore, Archived.
+	// FileCopied, Shared, Copied, Locked, FastRestore, Archived.
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`

@@ -6,19 +6,22 @@ import (
 )
 
 // Method says how a volume is cut.
-// +kubebuilder:validation:Enum=Auto;CSI;EBS
+// +kubebuilder:validation:Enum=Auto;CSI;EBS;File
 type Method string
 
 // The methods.
 const (
 	// MethodAuto takes CSI for each volume whose driver has a VolumeSnapshotClass, else
-	// EBS for an EBS volume.
+	// EBS for an EBS volume, else File where there is a catalog.
 	MethodAuto Method = "Auto"
 	// MethodCSI makes VolumeSnapshots.
 	MethodCSI Method = "CSI"
 	// MethodEBS calls EC2 itself: for in-tree volumes, and for clusters without the
 	// snapshot controller.
 	MethodEBS Method = "EBS"
+	// MethodFile copies CouchDB's files, which only grow, as long as they were at the
+	// cut, into the catalog's repository. It needs no snapshots of the storage.
+	MethodFile Method = "File"
 )
 
 // EBSVolume is what is known of the EBS volume that was cut: enough to make another
@@ -311,7 +314,7 @@ type VolumeStatus struct {
 	Node string `json:"node"`
 	// Claim is the PersistentVolumeClaim that was cut.
 	Claim string `json:"claim"`
-	// Method is how it was cut: CSI, where it is empty too, or EBS.
+	// Method is how it was cut: CSI, where it is empty too, EBS or File.
 	Method Method `json:"method,omitempty"`
 	// Driver is the CSI driver that made the snapshot, or can make volumes from it.
 	Driver string `json:"driver,omitempty"`
@@ -332,4 +335,6 @@ type VolumeStatus struct {
 	Progress string `json:"progress,omitempty"`
 	// EBS is the volume, if it was cut by method EBS.
 	EBS *EBSVolume `json:"ebs,omitempty"`
+	// File is the copy of its files, by method File or beside a snapshot.
+	File *FileVolume `json:"file,omitempty"`
 }

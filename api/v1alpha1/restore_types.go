@@ -83,6 +83,10 @@ type RestoreSpec struct {
 	Remap *Remap `json:"remap,omitempty"`
 	// EBS says how volumes are made from snapshots that were taken by method EBS.
 	EBS *EBSRestore `json:"ebs,omitempty"`
+	// DataFrom says what the volumes are filled from, where a backup has both snapshots
+	// and a copy of the files.
+	// +kubebuilder:default=Auto
+	DataFrom DataFrom `json:"dataFrom,omitempty"`
 	// Credentials: Keep those of the backup, which are on its volumes, or Rotate:
 	// a new admin password and cookie secret on the volumes and in the Secret.
 	// +kubebuilder:validation:Enum=Keep;Rotate
@@ -236,6 +240,8 @@ type RestoredVolume struct {
 	Prepared bool `json:"prepared,omitempty"`
 	// EBS tells how the volume is made of an EBS snapshot.
 	EBS *RestoredEBS `json:"ebs,omitempty"`
+	// Filled tells how far a volume is that is filled from files.
+	Filled *Filled `json:"filled,omitempty"`
 }
 
 // Plan is what a restore does.

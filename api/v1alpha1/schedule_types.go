@@ -79,6 +79,10 @@ type BackupScheduleSpec struct {
 	Suspend bool `json:"suspend"`
 	// Template is what the backups are made from.
 	Template BackupTemplate `json:"template,omitempty"`
+	// FileCopySchedule is when the files are copied, too, into the catalog's repository:
+	// the first backup that is due at or after each of its instants does that, as with
+	// template.spec.file.copy. Without it, the template says it for all.
+	FileCopySchedule *CronExpression `json:"fileCopySchedule,omitempty"`
 	// Retention says which of the schedule's backups are kept. Without it all are.
 	Retention *Retention `json:"retention,omitempty"`
 	// Drill proves the newest good backup by restoring it.

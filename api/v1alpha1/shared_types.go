@@ -190,6 +190,11 @@ const (
 	ReasonInterrupted        = "Interrupted"
 	ReasonRecordFailed       = "RecordFailed"
 	ReasonThrottled          = "Throttled"
+	// Of method File, and of the copy beside snapshots.
+	ReasonNoCatalog         = "NoCatalog"
+	ReasonCopierUnavailable = "CopierUnavailable"
+	ReasonCopierLost        = "CopierLost"
+	ReasonRepositoryFailed  = "RepositoryFailed"
 	// Of an event: the Backup is gone, its snapshots and its record are not.
 	ReasonRetained = "Retained"
 
@@ -225,6 +230,9 @@ const (
 	ReasonSnapshotArchived    = "SnapshotArchived"
 	ReasonAccessDenied        = "AccessDenied"
 	ReasonVolumeFailed        = "VolumeFailed"
+	ReasonRepositoryKey       = "RepositoryKeyMissing"
+	ReasonRepositoryDamaged   = "RepositoryDamaged"
+	ReasonFillFailed          = "FillFailed"
 
 	// Of what is done after the cut.
 	ReasonDone            = "Done"

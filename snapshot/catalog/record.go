@@ -99,6 +99,9 @@ type Node struct {
 	// Method is how it was cut, "" for CSI. EBS is the volume, if it was cut by EBS.
 	Method api.Method     `json:"method,omitempty"`
 	EBS    *api.EBSVolume `json:"ebs,omitempty"`
+	// File is the copy of its files in the catalog's repository: all there is with method
+	// File, and beside the snapshot else; nil where there is none.
+	File *api.FileVolume `json:"file,omitempty"`
 	// Copies are complete copies of the snapshot elsewhere, as far as they were known
 	// when the record was written or imported.
 	Copies []Copy `json:"copies,omitempty"`
