@@ -106,7 +106,7 @@ func (p *part) PrepareOf(_ context.Context, _ *api.Backup, nodes []cht.Node, siz
 	return prepared, p.prepErr
 }
 
-func (p *part) Refresh(_ context.Context, volumes ...*api.VolumeStatus) error {
+func (p *part) Refresh(_ context.Context, _ *api.Backup, volumes ...*api.VolumeStatus) error {
 	for _, v := range volumes {
 		p.asked = append(p.asked, v.Node)
 	}
@@ -152,7 +152,7 @@ func TestAMixedSetIsOneCut(t *testing.T) {
 		t.Fatalf("%+v, %v", volumes, err)
 	}
 	all := []*api.VolumeStatus{&volumes[0], &volumes[1], &volumes[2]}
-	if err := errors.Join(s.Refresh(t.Context(), all...), s.Mark(t.Context(), &api.Backup{}, all...)); err != nil {
+	if err := errors.Join(s.Refresh(t.Context(), &api.Backup{}, all...), s.Mark(t.Context(), &api.Backup{}, all...)); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Join(ebs.asked, " ") != "couchdb-1 couchdb-3" || strings.Join(csi.asked, " ") != "couchdb-2" || len(ebs.marked) != 2 || len(csi.marked) != 1 {

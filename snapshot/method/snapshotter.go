@@ -154,8 +154,8 @@ func inOrder(nodes []cht.Node, volumes []api.VolumeStatus) {
 func absent(err error) bool { return meta.IsNoMatchError(err) || apierrors.IsNotFound(err) }
 
 // Refresh implements snapshot.Snapshotter.
-func (s Snapshotter) Refresh(ctx context.Context, volumes ...*api.VolumeStatus) error {
-	return s.each(volumes, func(to snapshot.Snapshotter, some []*api.VolumeStatus) error { return to.Refresh(ctx, some...) })
+func (s Snapshotter) Refresh(ctx context.Context, b *api.Backup, volumes ...*api.VolumeStatus) error {
+	return s.each(volumes, func(to snapshot.Snapshotter, some []*api.VolumeStatus) error { return to.Refresh(ctx, b, some...) })
 }
 
 // Mark implements snapshot.Snapshotter.
