@@ -90,4 +90,3 @@ func (r *Reconciler) thawed(ctx context.Context, b *api.Backup) (left int, err e
 	}
 	return beside.Remove(ctx, r.Client, b, RoleFreezer)
 }
-
