@@ -86,6 +86,9 @@ func (r *Repository) putAnswered(ctx context.Context, key string, data []byte) (
 		return answered, err
 	}
 	there, failed := r.get(ctx, key, 0, int64(len(data))+1)
+	if errors.Is(failed, ErrNotFound) {
+		return answered, err // deleted again
+	}
 	if failed != nil {
 		return false, failed
 	}
