@@ -28,7 +28,10 @@ type sim struct {
 	lockedFor time.Duration
 	lockedOf  uint64
 	page      int
-	log       []string
+	// sticky is how often, in percent, the one goes on who did something last.
+	sticky int
+	last   *actor
+	log    []string
 	// done counts what happened.
 	done map[string]int
 
@@ -194,7 +197,13 @@ func (s *sim) run() bool {
 			time.Sleep(time.Duration(s.random.IntN(3000)) * time.Millisecond)
 		}
 		i := s.random.IntN(len(pending))
+		if s.random.IntN(100) < s.sticky { // one does much while another does nothing
+			if same := slices.IndexFunc(pending, func(c *call) bool { return c.by == s.last }); same >= 0 {
+				i = same
+			}
+		}
 		c := pending[i]
+		s.last = c.by
 		s.lock.Lock()
 		s.pending = append(s.pending, append(pending[:i:i], pending[i+1:]...)...)
 		s.lock.Unlock()
