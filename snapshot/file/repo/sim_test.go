@@ -49,6 +49,7 @@ type call struct {
 	op  string
 	key string
 	do  func() error
+	at  time.Time
 	// answer to the caller.
 	answer chan error
 }
@@ -78,7 +79,7 @@ func (a *actor) begin() { _ = a.ask("begin", "", nil) }
 
 // ask waits until it is this call's turn.
 func (a *actor) ask(op, key string, do func() error) error {
-	c := &call{by: a, op: op, key: key, do: do, answer: make(chan error, 1)}
+	c := &call{by: a, op: op, key: key, do: do, at: time.Now(), answer: make(chan error, 1)}
 	a.sim.lock.Lock()
 	a.sim.pending = append(a.sim.pending, c)
 	a.sim.lock.Unlock()
@@ -220,6 +221,11 @@ func (s *sim) happen(c *call) {
 	}
 	if c.op == "begin" {
 		c.answer <- nil
+		return
+	}
+	if time.Since(c.at) > 20*time.Hour { // nothing is under way that long
+		s.say("%s %s %s took too long", c.by.name, c.op, c.key)
+		c.answer <- errFault
 		return
 	}
 	switch n := s.random.IntN(1000); {
