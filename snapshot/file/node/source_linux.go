@@ -61,6 +61,8 @@ func (s *source) file(i int) (io.ReaderAt, *measured, func(), error) {
 	}
 	f := s.cut.files[i] // a copy: what is held may be let go while it is read
 	switch {
+	case s.n.cut != s.cut:
+		return nil, nil, nil, fmt.Errorf("%w: another cut took the place of %s, or the node was closed", ErrLetGo, s.cut.measured.Cut)
 	case f.gone && s.n.failed != "":
 		return nil, nil, nil, fmt.Errorf("%w: %s", ErrLetGo, s.n.failed)
 	case f.gone:
