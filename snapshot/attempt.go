@@ -170,7 +170,7 @@ func (r *Reconciler) record(ctx context.Context, b *api.Backup, instance *found,
 		}
 	}
 	if len(nameless) > 0 {
-		if err := r.Snapshotter.Refresh(ctx, nameless...); err != nil {
+		if err := r.Snapshotter.Refresh(ctx, b, nameless...); err != nil {
 			return record, err
 		}
 	}
@@ -212,7 +212,7 @@ func (r *Reconciler) keepReady(ctx context.Context, b *api.Backup) (ready int, e
 	if len(waiting) == 0 {
 		return ready, nil
 	}
-	err = r.Snapshotter.Refresh(ctx, waiting...)
+	err = r.Snapshotter.Refresh(ctx, b, waiting...)
 	for _, v := range waiting {
 		if v.Ready {
 			done = append(done, v)

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/beside"
 	"github.com/medic/cht-backup/snapshot/status"
 )
 
@@ -27,7 +28,7 @@ const (
 // many pods and snapshots are still on their way out.
 func (r *Reconciler) discard(ctx context.Context, b *api.Backup) (left int, err error) {
 	// Freezers first: their end thaws.
-	pods, err := removeFreezers(ctx, r.Client, b)
+	pods, err := beside.Remove(ctx, r.Client, b, RoleFreezer, RoleCopier)
 	snapshots, snapshotErr := r.Snapshotter.Discard(ctx, b)
 	return pods + snapshots, errors.Join(err, snapshotErr, r.Records.Delete(ctx, b.UID))
 }

@@ -178,7 +178,7 @@ func (f *fakeSnapshotter) Prepare(_ context.Context, b *api.Backup, nodes []cht.
 	return cut.Prepared{Make: makeIt, Done: func() { f.done++ }, Volumes: f.planned, Warm: f.warm}, nil
 }
 
-func (f *fakeSnapshotter) Refresh(_ context.Context, volumes ...*api.VolumeStatus) error {
+func (f *fakeSnapshotter) Refresh(_ context.Context, _ *api.Backup, volumes ...*api.VolumeStatus) error {
 	f.refreshes++
 	for _, v := range volumes {
 		v.Ready = !f.neverReady

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/beside"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/reason"
 	"github.com/medic/cht-backup/snapshot/status"
@@ -29,7 +30,7 @@ func retains(b *api.Backup, namespace *corev1.Namespace) bool {
 // retain ends a Backup whose snapshots and record stay: only the object goes, and
 // its VolumeSnapshots with it. What stood on the object counts on the record now.
 func (r *Reconciler) retain(ctx context.Context, b *api.Backup) (left int, err error) {
-	if left, err := removeFreezers(ctx, r.Client, b); err != nil || left > 0 {
+	if left, err := beside.Remove(ctx, r.Client, b, RoleFreezer, RoleCopier); err != nil || left > 0 {
 		return left, err
 	}
 	record := "its record is secret " + r.Records.Namespace + "/" + b.Status.Record

@@ -14,7 +14,7 @@ type Snapshotter interface {
 	// it refuses volumes that it cannot cut.
 	Prepare(ctx context.Context, b *api.Backup, nodes []cht.Node) (cut.Prepared, error)
 	// Refresh brings the status of cut volumes up to date.
-	Refresh(ctx context.Context, volumes ...*api.VolumeStatus) error
+	Refresh(ctx context.Context, b *api.Backup, volumes ...*api.VolumeStatus) error
 	// Mark writes on cuts whose they are, so that they are found by that. It is called
 	// once it is known that the set is a good one.
 	Mark(ctx context.Context, b *api.Backup, volumes ...*api.VolumeStatus) error

@@ -20,7 +20,7 @@ import (
 // Refresh brings the volumes' status up to date with their contents: handle, size,
 // readiness. An error of the storage is a final one: the cut is made, so what
 // fails now fails for good.
-func (s Snapshotter) Refresh(ctx context.Context, volumes ...*api.VolumeStatus) error {
+func (s Snapshotter) Refresh(ctx context.Context, _ *api.Backup, volumes ...*api.VolumeStatus) error {
 	return each(volumes, func(v *api.VolumeStatus) error { return s.refresh(ctx, v) })
 }
 

@@ -39,7 +39,7 @@ func TestRefresh(t *testing.T) {
 				c = cluster(t, nil, content)
 			}
 			v := api.VolumeStatus{Node: "couchdb-1", Snapshot: "s", Content: content.Name}
-			err := Snapshotter{Client: c}.Refresh(t.Context(), &v)
+			err := Snapshotter{Client: c}.Refresh(t.Context(), nil, &v)
 			if tt.text != "" {
 				if e := reason.Of(err); e == nil || e.Reason != api.ReasonSnapshotFailed || !e.Final || !strings.Contains(err.Error(), tt.text) {
 					t.Errorf("got %v", err)

@@ -54,19 +54,19 @@ func TestACutFromItsFirstLookToItsTags(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Still being copied.
-	if err := w.Refresh(t.Context(), pointers(volumes)...); err != nil || volumes[0].Ready || volumes[0].Progress != "0%" {
+	if err := w.Refresh(t.Context(), nil, pointers(volumes)...); err != nil || volumes[0].Ready || volumes[0].Progress != "0%" {
 		t.Fatalf("%+v, %v", volumes[0], err)
 	}
 	w.Advance(30 * time.Second)
 	before := w.made("DescribeSnapshots")
-	if err := w.Refresh(t.Context(), pointers(volumes)...); err != nil || volumes[0].Ready || volumes[0].Progress != "50%" {
+	if err := w.Refresh(t.Context(), nil, pointers(volumes)...); err != nil || volumes[0].Ready || volumes[0].Progress != "50%" {
 		t.Fatalf("%+v, %v", volumes[0], err)
 	}
 	if n := w.made("DescribeSnapshots") - before; n != 1 {
 		t.Errorf("%d calls to look at 3 snapshots", n)
 	}
 	w.Advance(time.Minute)
-	if err := w.Refresh(t.Context(), pointers(volumes)...); err != nil || !volumes[0].Ready || !volumes[2].Ready || volumes[0].Progress != "100%" {
+	if err := w.Refresh(t.Context(), nil, pointers(volumes)...); err != nil || !volumes[0].Ready || !volumes[2].Ready || volumes[0].Progress != "100%" {
 		t.Fatalf("%+v, %v", volumes[0], err)
 	}
 	if err := w.Keep(t.Context(), b, pointers(volumes)...); err != nil {

@@ -45,7 +45,7 @@ func TestWhatBecomesOfASnapshot(t *testing.T) {
 				t.Fatal(err)
 			}
 			tt.arrange(w, &volumes[1])
-			err = w.Refresh(t.Context(), pointers(volumes)...)
+			err = w.Refresh(t.Context(), nil, pointers(volumes)...)
 			if tt.text == "" {
 				if err != nil || volumes[1].Ready != tt.ready {
 					t.Errorf("ready %v, %v", volumes[1].Ready, err)

@@ -23,7 +23,7 @@ const (
 
 // Refresh implements snapshot.Snapshotter: one call for all volumes of a Region. What
 // EC2 could not make is lost: the cut is past, so what fails now fails for good.
-func (s *Snapshotter) Refresh(ctx context.Context, volumes ...*api.VolumeStatus) error {
+func (s *Snapshotter) Refresh(ctx context.Context, _ *api.Backup, volumes ...*api.VolumeStatus) error {
 	for region, some := range byRegion(volumes) {
 		client, err := s.Cloud.EC2(ctx, region)
 		if err != nil {

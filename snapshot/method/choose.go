@@ -10,24 +10,28 @@ import (
 )
 
 // Choose says how a claim's volume is cut. Auto takes CSI where the claim's driver has
-// a class, and EBS for an EBS volume without one. What nobody can cut is left to CSI,
-// which refuses it.
-func Choose(spec *api.BackupSpec, claim cht.Claim, classes []snapv1.VolumeSnapshotClass) api.Method {
+// a class, EBS for an EBS volume without one, and File for what has neither, where there
+// is a catalog to copy the files into. What nobody can cut is left to CSI, which refuses
+// it.
+func Choose(spec *api.BackupSpec, claim cht.Claim, classes []snapv1.VolumeSnapshotClass, catalog bool) api.Method {
 	switch spec.Method {
-	case api.MethodCSI, api.MethodEBS:
+	case api.MethodCSI, api.MethodEBS, api.MethodFile:
 		return spec.Method
-	}
-	if claim.EBS == nil {
-		return api.MethodCSI
 	}
 	named := spec.VolumeSnapshotClassName
 	if named != nil && claim.Driver != "" && !slices.ContainsFunc(classes, func(c snapv1.VolumeSnapshotClass) bool { return c.Name == *named }) {
 		return api.MethodCSI // a class that does not exist is a mistake, which CSI tells
 	}
 	for _, c := range classes {
-		if c.Driver == claim.Driver && (named == nil || c.Name == *named) {
+		if claim.Driver != "" && c.Driver == claim.Driver && (named == nil || c.Name == *named) {
 			return api.MethodCSI
 		}
 	}
-	return api.MethodEBS
+	switch {
+	case claim.EBS != nil:
+		return api.MethodEBS
+	case catalog:
+		return api.MethodFile
+	}
+	return api.MethodCSI
 }

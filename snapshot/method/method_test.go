@@ -52,12 +52,40 @@ func TestChoose(t *testing.T) {
 		{"nobody can", api.MethodAuto, "", hostPath, nil, api.MethodCSI},
 		{"asked for EBS", api.MethodEBS, "", ebsByCSI, []snapv1.VolumeSnapshotClass{ebs}, api.MethodEBS},
 		{"asked for CSI", api.MethodCSI, "", ebsInTree, nil, api.MethodCSI},
+		{"asked for File", api.MethodFile, "", ebsByCSI, []snapv1.VolumeSnapshotClass{ebs}, api.MethodFile},
 	} {
 		spec := &api.BackupSpec{Method: tt.method}
 		if tt.named != "" {
 			spec.VolumeSnapshotClassName = &tt.named
 		}
-		if got := Choose(spec, tt.claim, tt.classes); got != tt.want {
+		if got := Choose(spec, tt.claim, tt.classes, false); got != tt.want {
+			t.Errorf("%s: %s", tt.name, got)
+		}
+	}
+}
+
+// A catalog is where the files of those volumes go that nobody else can cut, and of no
+// others.
+func TestChooseWithACatalog(t *testing.T) {
+	rook, ebs, mine := class("rook", "rook"), class("ebs", ebsDriver), "typo"
+	for _, tt := range []struct {
+		name    string
+		spec    api.BackupSpec
+		claim   cht.Claim
+		classes []snapv1.VolumeSnapshotClass
+		want    api.Method
+	}{
+		{"a class for the driver", api.BackupSpec{}, csiOnly, []snapv1.VolumeSnapshotClass{rook}, api.MethodCSI},
+		{"two classes, which CSI tells to choose from", api.BackupSpec{}, csiOnly, []snapv1.VolumeSnapshotClass{rook, class("rook-2", "rook")}, api.MethodCSI},
+		{"no class for the driver", api.BackupSpec{}, csiOnly, []snapv1.VolumeSnapshotClass{ebs}, api.MethodFile},
+		{"no CSI volume", api.BackupSpec{}, hostPath, []snapv1.VolumeSnapshotClass{rook, {}}, api.MethodFile},
+		{"no snapshot kinds", api.BackupSpec{}, hostPath, nil, api.MethodFile},
+		{"EBS without a class", api.BackupSpec{}, ebsByCSI, nil, api.MethodEBS},
+		{"a class that is not there", api.BackupSpec{VolumeSnapshotClassName: &mine}, csiOnly, []snapv1.VolumeSnapshotClass{rook}, api.MethodCSI},
+		{"asked for CSI", api.BackupSpec{Method: api.MethodCSI}, hostPath, nil, api.MethodCSI},
+		{"asked for EBS", api.BackupSpec{Method: api.MethodEBS}, hostPath, nil, api.MethodEBS},
+	} {
+		if got := Choose(&tt.spec, tt.claim, tt.classes, true); got != tt.want {
 			t.Errorf("%s: %s", tt.name, got)
 		}
 	}
@@ -106,7 +134,7 @@ func (p *part) PrepareOf(_ context.Context, _ *api.Backup, nodes []cht.Node, siz
 	return prepared, p.prepErr
 }
 
-func (p *part) Refresh(_ context.Context, volumes ...*api.VolumeStatus) error {
+func (p *part) Refresh(_ context.Context, _ *api.Backup, volumes ...*api.VolumeStatus) error {
 	for _, v := range volumes {
 		p.asked = append(p.asked, v.Node)
 	}
@@ -152,7 +180,7 @@ func TestAMixedSetIsOneCut(t *testing.T) {
 		t.Fatalf("%+v, %v", volumes, err)
 	}
 	all := []*api.VolumeStatus{&volumes[0], &volumes[1], &volumes[2]}
-	if err := errors.Join(s.Refresh(t.Context(), all...), s.Mark(t.Context(), &api.Backup{}, all...)); err != nil {
+	if err := errors.Join(s.Refresh(t.Context(), &api.Backup{}, all...), s.Mark(t.Context(), &api.Backup{}, all...)); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Join(ebs.asked, " ") != "couchdb-1 couchdb-3" || strings.Join(csi.asked, " ") != "couchdb-2" || len(ebs.marked) != 2 || len(csi.marked) != 1 {
@@ -211,6 +239,59 @@ func TestWhatAutoCannotCutSaysBothWays(t *testing.T) {
 		if e := reason.Of(err); e == nil || e.Reason != api.ReasonNoSnapshotClass || !e.Final || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "no AWS credentials") {
 			t.Errorf("%v", err)
 		}
+	}
+}
+
+// Files and snapshots of one set are one cut, and each volume is asked after by who cut
+// it.
+func TestFilesBesideSnapshotsInOneSet(t *testing.T) {
+	s, csi, ebs, nodes := mixed()
+	files := &part{method: api.MethodFile}
+	s.File = files
+	nodes = append(nodes, cht.Node{Service: "couchdb-4", Claim: hostPath})
+	p, err := s.Prepare(t.Context(), &api.Backup{}, nodes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	volumes, err := p.Make(t.Context())
+	if err != nil || len(volumes) != 4 || volumes[3].Method != api.MethodFile || ebs.size != 4 || len(csi.prepared) != 1 {
+		t.Fatalf("%+v, %v", volumes, err)
+	}
+	if err := s.Refresh(t.Context(), &api.Backup{}, &volumes[0], &volumes[1], &volumes[2], &volumes[3]); err != nil || strings.Join(files.asked, " ") != "couchdb-4" {
+		t.Errorf("%v: %v", files.asked, err)
+	}
+	p.Done()
+	if left, err := s.Discard(t.Context(), &api.Backup{Status: api.BackupStatus{Volumes: volumes}}); left != 0 || err != nil || csi.discards+ebs.discards+files.discards != 3 || files.done != 1 {
+		t.Errorf("%d, %v: %+v", left, err, files)
+	}
+	// What one part has opened is closed when the next refuses.
+	files.prepErr = reason.Refuse(api.ReasonCopierUnavailable, "no")
+	if _, err := s.Prepare(t.Context(), &api.Backup{}, nodes); err == nil || ebs.done != 2 || csi.done != 2 {
+		t.Errorf("%v: EBS closed %d times, CSI %d times", err, ebs.done, csi.done)
+	}
+}
+
+func TestNoCatalog(t *testing.T) {
+	s, csi, _, nodes := mixed()
+	_, err := s.Prepare(t.Context(), &api.Backup{Spec: api.BackupSpec{Method: api.MethodFile}}, nodes)
+	if e := reason.Of(err); e == nil || e.Reason != api.ReasonNoCatalog || !e.Final {
+		t.Errorf("%v", err)
+	}
+	if err := s.Refresh(t.Context(), &api.Backup{}, &api.VolumeStatus{Node: "couchdb", Method: api.MethodFile}); reason.Of(err) == nil {
+		t.Errorf("%v", err)
+	}
+	csi.prepErr = reason.Refuse(api.ReasonNoSnapshotClass, "it has no class")
+	_, err = s.Prepare(t.Context(), &api.Backup{}, nodes[1:2])
+	if e := reason.Of(err); e == nil || e.Reason != api.ReasonNoSnapshotClass || !strings.Contains(err.Error(), "catalog") {
+		t.Errorf("it does not tell of the other way: %v", err)
+	}
+	files := &part{method: api.MethodFile}
+	s.File, csi.classErr, csi.discardErr = files, noKind, noKind
+	if _, err := s.Prepare(t.Context(), &api.Backup{Spec: api.BackupSpec{Method: api.MethodFile}}, nodes); err != nil || len(files.prepared) != 3 {
+		t.Errorf("asked for in a cluster without snapshots: %v, %v", files.prepared, err)
+	}
+	if left, err := s.Discard(t.Context(), &api.Backup{Spec: api.BackupSpec{Method: api.MethodFile}}); left != 0 || err != nil || csi.discards != 0 {
+		t.Errorf("%d, %v", left, err)
 	}
 }
 

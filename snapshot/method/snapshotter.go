@@ -35,44 +35,77 @@ type EBS interface {
 type Snapshotter struct {
 	CSI CSI
 	EBS EBS
+	// File copies the files into the catalog; nil where there is none.
+	File snapshot.Snapshotter
 }
 
 // Prepare implements snapshot.Snapshotter.
 func (s Snapshotter) Prepare(ctx context.Context, b *api.Backup, nodes []cht.Node) (cut.Prepared, error) {
 	var classes []snapv1.VolumeSnapshotClass
-	if b.Spec.Method != api.MethodEBS {
+	if b.Spec.Method == api.MethodFile && s.File == nil {
+		return cut.Prepared{}, reason.Refuse(api.ReasonNoCatalog, "method File copies the files into the catalog, and none is configured: set controller.catalog.url (docs/catalog.md), then create another Backup")
+	}
+	if b.Spec.Method != api.MethodEBS && b.Spec.Method != api.MethodFile {
 		var err error
 		if classes, err = s.CSI.Classes(ctx); err != nil && (!absent(err) || b.Spec.Method == api.MethodCSI) {
 			return cut.Prepared{}, err
 		}
 	}
-	var byCSI, byEBS []cht.Node
+	by := map[api.Method][]cht.Node{}
 	for _, n := range nodes {
-		if Choose(&b.Spec, n.Claim, classes) == api.MethodEBS {
-			byEBS = append(byEBS, n)
-		} else {
-			byCSI = append(byCSI, n)
+		m := Choose(&b.Spec, n.Claim, classes, s.File != nil)
+		by[m] = append(by[m], n)
+	}
+	if len(by[api.MethodCSI]) == len(nodes) {
+		p, err := s.CSI.Prepare(ctx, b, nodes)
+		return p, s.orFiles(b, err)
+	}
+	var parts []cut.Prepared
+	for _, m := range []api.Method{api.MethodEBS, api.MethodCSI, api.MethodFile} {
+		if len(by[m]) == 0 {
+			continue
+		}
+		p, err := s.part(ctx, b, m, by[m], len(nodes))
+		if err != nil {
+			for _, open := range parts {
+				open.Done()
+			}
+			return p, err
+		}
+		parts = append(parts, p)
+	}
+	if len(parts) == 1 {
+		return parts[0], nil
+	}
+	return whole(nodes, parts...), nil
+}
+
+// part prepares those nodes of a set that are cut in one way.
+func (s Snapshotter) part(ctx context.Context, b *api.Backup, m api.Method, nodes []cht.Node, size int) (p cut.Prepared, err error) {
+	switch m {
+	case api.MethodEBS:
+		if p, err = s.EBS.PrepareOf(ctx, b, nodes, size); err != nil {
+			err = withoutClass(b, nodes[0].Claim, err)
+		}
+	case api.MethodFile:
+		p, err = s.File.Prepare(ctx, b, nodes)
+	default:
+		if p, err = s.CSI.Prepare(ctx, b, nodes); err != nil {
+			return p, s.orFiles(b, err)
+		}
+		for _, n := range nodes {
+			p.Volumes = append(p.Volumes, api.VolumeStatus{Node: n.Service, Claim: n.Claim.Name, Method: api.MethodCSI, Driver: n.Claim.Driver})
 		}
 	}
-	if len(byEBS) == 0 {
-		return s.CSI.Prepare(ctx, b, nodes)
+	return p, err
+}
+
+// orFiles tells, where a volume has no snapshots, that its files could be copied.
+func (s Snapshotter) orFiles(b *api.Backup, err error) error {
+	if e := reason.Of(err); e == nil || e.Reason != api.ReasonNoSnapshotClass || b.Spec.Method == api.MethodCSI || s.File != nil {
+		return err
 	}
-	ebs, err := s.EBS.PrepareOf(ctx, b, byEBS, len(nodes))
-	if err != nil {
-		return ebs, withoutClass(b, byEBS[0].Claim, err)
-	}
-	if len(byCSI) == 0 {
-		return ebs, nil
-	}
-	csi, err := s.CSI.Prepare(ctx, b, byCSI)
-	if err != nil {
-		ebs.Done()
-		return csi, err
-	}
-	for _, n := range byCSI {
-		csi.Volumes = append(csi.Volumes, api.VolumeStatus{Node: n.Service, Claim: n.Claim.Name, Method: api.MethodCSI, Driver: n.Claim.Driver})
-	}
-	return both(nodes, ebs, csi), nil
+	return reason.Refuse(api.ReasonNoSnapshotClass, "%w; or configure a catalog (controller.catalog.url), into which the files of such volumes are copied (docs/file.md)", err)
 }
 
 // withoutClass tells, where Auto came to EBS, that there would have been another way.
@@ -87,9 +120,9 @@ func withoutClass(b *api.Backup, claim cht.Claim, err error) error {
 	return reason.Refuse(api.ReasonNoSnapshotClass, "claim %s/%s is %s, which has no VolumeSnapshotClass; %s, or let EBS cut it: %w", b.Namespace, claim.Name, claim.Source, way, err)
 }
 
-// both makes one cut of two.
-func both(nodes []cht.Node, parts ...cut.Prepared) cut.Prepared {
-	whole := cut.Prepared{
+// whole makes one cut of several.
+func whole(nodes []cht.Node, parts ...cut.Prepared) cut.Prepared {
+	all := cut.Prepared{
 		Warm: func(ctx context.Context) error {
 			for _, p := range parts {
 				if p.Warm == nil {
@@ -109,10 +142,10 @@ func both(nodes []cht.Node, parts ...cut.Prepared) cut.Prepared {
 		},
 	}
 	for _, p := range parts {
-		whole.Volumes = append(whole.Volumes, p.Volumes...)
+		all.Volumes = append(all.Volumes, p.Volumes...)
 	}
-	inOrder(nodes, whole.Volumes)
-	return whole
+	inOrder(nodes, all.Volumes)
+	return all
 }
 
 // makeAll makes all parts at once, and gives them all up when one fails.
@@ -154,8 +187,8 @@ func inOrder(nodes []cht.Node, volumes []api.VolumeStatus) {
 func absent(err error) bool { return meta.IsNoMatchError(err) || apierrors.IsNotFound(err) }
 
 // Refresh implements snapshot.Snapshotter.
-func (s Snapshotter) Refresh(ctx context.Context, volumes ...*api.VolumeStatus) error {
-	return s.each(volumes, func(to snapshot.Snapshotter, some []*api.VolumeStatus) error { return to.Refresh(ctx, some...) })
+func (s Snapshotter) Refresh(ctx context.Context, b *api.Backup, volumes ...*api.VolumeStatus) error {
+	return s.each(volumes, func(to snapshot.Snapshotter, some []*api.VolumeStatus) error { return to.Refresh(ctx, b, some...) })
 }
 
 // Mark implements snapshot.Snapshotter.
@@ -168,14 +201,17 @@ func (s Snapshotter) Keep(ctx context.Context, b *api.Backup, volumes ...*api.Vo
 	return s.each(volumes, func(to snapshot.Snapshotter, some []*api.VolumeStatus) error { return to.Keep(ctx, b, some...) })
 }
 
-// each asks both, for their part of the volumes. What the one does not know shall not
-// hide what the other does.
+// each asks all, for their part of the volumes. What the one does not know shall not
+// hide what another does.
 func (s Snapshotter) each(volumes []*api.VolumeStatus, ask func(snapshot.Snapshotter, []*api.VolumeStatus) error) error {
-	var byCSI, byEBS []*api.VolumeStatus
+	var byCSI, byEBS, byFile []*api.VolumeStatus
 	for _, v := range volumes {
-		if v.Method == api.MethodEBS {
+		switch v.Method {
+		case api.MethodEBS:
 			byEBS = append(byEBS, v)
-		} else {
+		case api.MethodFile:
+			byFile = append(byFile, v)
+		default:
 			byCSI = append(byCSI, v)
 		}
 	}
@@ -186,17 +222,31 @@ func (s Snapshotter) each(volumes []*api.VolumeStatus, ask func(snapshot.Snapsho
 	if len(byEBS) > 0 {
 		errs = append(errs, ask(s.EBS, byEBS))
 	}
+	switch {
+	case len(byFile) == 0:
+	case s.File == nil: // the catalog was taken out of the settings meanwhile
+		errs = append(errs, reason.Refuse(api.ReasonNoCatalog, "the files of %s are copied into the catalog, and none is configured any more", byFile[0].Node))
+	default:
+		errs = append(errs, ask(s.File, byFile))
+	}
 	return errors.Join(errs...)
 }
 
 // Discard implements snapshot.Snapshotter.
 func (s Snapshotter) Discard(ctx context.Context, b *api.Backup) (left int, err error) {
-	csi := b.Spec.Method != api.MethodEBS && (len(b.Status.Volumes) == 0 || slices.ContainsFunc(b.Status.Volumes, func(v api.VolumeStatus) bool { return v.Method != api.MethodEBS }))
+	csi := b.Spec.Method != api.MethodEBS && b.Spec.Method != api.MethodFile && (len(b.Status.Volumes) == 0 ||
+		slices.ContainsFunc(b.Status.Volumes, func(v api.VolumeStatus) bool { return v.Method != api.MethodEBS && v.Method != api.MethodFile }))
 	if csi {
 		if left, err = s.CSI.Discard(ctx, b); absent(err) {
 			left, err = 0, nil // a cluster without the kinds has no snapshots of them
 		}
 	}
 	more, ebsErr := s.EBS.Discard(ctx, b)
-	return left + more, errors.Join(err, ebsErr)
+	left, err = left+more, errors.Join(err, ebsErr)
+	if s.File != nil { // copies beside snapshots, too
+		var fileErr error
+		more, fileErr = s.File.Discard(ctx, b)
+		left, err = left+more, errors.Join(err, fileErr)
+	}
+	return left, err
 }

@@ -76,7 +76,7 @@ func take(ctx context.Context, s *ebs.Snapshotter, b *api.Backup, nodes []cht.No
 		return must("mark", err)
 	}
 	if err := wait(ctx, func() (bool, error) {
-		err := s.Refresh(ctx, all...)
+		err := s.Refresh(ctx, nil, all...)
 		return !slices.ContainsFunc(b.Status.Volumes, func(v api.VolumeStatus) bool { return !v.Ready }), err
 	}); err != nil {
 		return must("refresh", err)

@@ -142,7 +142,7 @@ func (w *world) keepReady(ctx context.Context, b *api.Backup) (left int, err err
 			waiting = append(waiting, v)
 		}
 	}
-	if err = w.ours.Refresh(ctx, waiting...); err != nil {
+	if err = w.ours.Refresh(ctx, nil, waiting...); err != nil {
 		return len(waiting), err
 	}
 	for _, v := range waiting {
