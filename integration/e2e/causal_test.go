@@ -55,6 +55,7 @@ func TestCausality(t *testing.T) {
 // TestCausalityIsLostWithoutQuiesce is the proof that TestCausality can fail: the
 // same with no quiesce, on a driver that cuts one volume after the other.
 func TestCausalityIsLostWithoutQuiesce(t *testing.T) {
+	t.Parallel()
 	c := suite.Cluster(t)
 	if !c.Local {
 		t.Skip("needs the test driver's knob that spreads the cuts")

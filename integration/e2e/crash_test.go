@@ -147,6 +147,7 @@ func TestHungSnapshot(t *testing.T) {
 // TestRefusedSnapshot lets the driver fail at first: the backup tries again, and
 // leaves nothing of the first try.
 func TestRefusedSnapshot(t *testing.T) {
+	t.Parallel()
 	c := suite.Cluster(t)
 	if !c.Local {
 		t.Skip("needs the test driver's knob that fails")

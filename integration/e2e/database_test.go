@@ -155,14 +155,16 @@ func scratchGone(ctx context.Context, t *testing.T, c *harness.Cluster, r *api.R
 	}
 }
 
-// replaceable is a small CHT with a backup and later writes.
-func replaceable(ctx context.Context, t *testing.T, c *harness.Cluster) (o cht.Options, b *api.Backup, backedUp, before *load.Dump) {
+// everyPart has a CHT with all its parts.
+func everyPart(o *cht.Options) { o.Components = cht.AllComponents }
+
+// replaceable takes a backup of a CHT, and writes later.
+func replaceable(ctx context.Context, t *testing.T, c *harness.Cluster, o cht.Options) (b *api.Backup, backedUp, before *load.Dump) {
 	t.Helper()
-	o = deployed(ctx, t, c, 1, func(o *cht.Options) { o.Components = cht.AllComponents })
 	b = guardedBackup(t, c, o.Namespace, "b", api.BackupSpec{})
 	backedUp = contents(ctx, t, c, o)
 	later(ctx, t, c, o)
-	return o, b, backedUp, contents(ctx, t, c, o)
+	return b, backedUp, contents(ctx, t, c, o)
 }
 
 // TestReplaceDatabase puts a backup's database in the place of the live one.
@@ -170,7 +172,8 @@ func TestReplaceDatabase(t *testing.T) {
 	t.Parallel()
 	c := suite.Cluster(t)
 	ctx := bounded(t, 20*time.Minute)
-	o, b, backedUp, before := replaceable(ctx, t, c)
+	o := deployed(ctx, t, c, 1, everyPart)
+	b, backedUp, before := replaceable(ctx, t, c, o)
 	replicas := replicasIn(ctx, t, c, o.Namespace)
 	r := c.Restore(t, o.Namespace, "r", oneDatabase(b, api.DatabaseRestore{Name: "medic", Replace: true}), restoreWithin)
 	d := r.Status.Database
@@ -196,12 +199,15 @@ func TestReplaceDatabase(t *testing.T) {
 // TestDatabaseGoesBackOrOn kills the controller at every step of a replacement, and
 // aborts at every step: medic is the backup's or what it was, and nothing half.
 func TestDatabaseGoesBackOrOn(t *testing.T) {
+	t.Parallel()
 	c := suite.Cluster(t)
 	if !c.Local {
 		t.Skip("kills processes by id, on the testbed's machine only")
 	}
 	ctx := bounded(t, 30*time.Minute)
-	o, b, backedUp, _ := replaceable(ctx, t, c)
+	o := deployed(ctx, t, c, 1, everyPart)
+	c = killable(ctx, t, c, o.Namespace)
+	b, backedUp, _ := replaceable(ctx, t, c, o)
 	replicas := replicasIn(ctx, t, c, o.Namespace)
 	kept := map[string]bool{}
 	spec := oneDatabase(b, api.DatabaseRestore{Name: "medic", Replace: true})

@@ -163,12 +163,14 @@ func TestDrill(t *testing.T) {
 // TestDrillSurvivesItsController kills the controller at every step of a drill, and
 // aborts and deletes it at every step: it ends, and nothing is left.
 func TestDrillSurvivesItsController(t *testing.T) {
+	t.Parallel()
 	c := suite.Cluster(t)
 	if !c.Local {
 		t.Skip("kills processes by id, on the testbed's machine only")
 	}
 	ctx := bounded(t, 15*time.Minute)
 	o := deployed(ctx, t, c, 1, func(o *cht.Options) { o.Components = cht.Components{} })
+	c = killable(ctx, t, c, o.Namespace)
 	b := guardedBackup(t, c, o.Namespace, "b", api.BackupSpec{})
 	spec := drillOf(b, api.VerifyQuick)
 	for _, phase := range restore.Steps(spec) {

@@ -33,7 +33,7 @@ func TestInPlace(t *testing.T) {
 			t.Parallel()
 			c := suite.Cluster(t)
 			ctx := bounded(t, 12*time.Minute)
-			o := deployed(ctx, t, c, nodes, func(o *cht.Options) { o.Components = cht.AllComponents })
+			o := deployed(ctx, t, c, nodes, everyPart)
 			discardSetAside(t, c, o.Namespace)
 			b := guardedBackup(t, c, o.Namespace, "b", api.BackupSpec{})
 			backedUp := contents(ctx, t, c, o)
@@ -158,12 +158,14 @@ func planned(t *testing.T, r *api.Restore, o cht.Options, former []string, broke
 // TestInPlaceSurvivesItsController kills the controller on entering every step:
 // the restore finishes or goes back, by documents.
 func TestInPlaceSurvivesItsController(t *testing.T) {
+	t.Parallel()
 	c := suite.Cluster(t)
 	if !c.Local {
 		t.Skip("kills processes by id, on the testbed's machine only")
 	}
 	ctx := bounded(t, 40*time.Minute)
 	o := deployed(ctx, t, c, 3, nil)
+	c = killable(ctx, t, c, o.Namespace)
 	discardSetAside(t, c, o.Namespace)
 	b := guardedBackup(t, c, o.Namespace, "b", api.BackupSpec{})
 	backedUp := contents(ctx, t, c, o)
@@ -216,6 +218,7 @@ func TestInPlaceSurvivesItsController(t *testing.T) {
 // TestInPlaceGoesBack ends restores in place at every step, by an abort, and by
 // data that does not hold, and looks for the state of before.
 func TestInPlaceGoesBack(t *testing.T) {
+	t.Parallel()
 	c := suite.Cluster(t)
 	ctx := bounded(t, 30*time.Minute)
 	o := deployed(ctx, t, c, 1, nil)

@@ -26,7 +26,7 @@ import (
 func TestIsolation(t *testing.T) {
 	c := suite.Cluster(t)
 	ctx := bounded(t, 15*time.Minute)
-	o := deployed(ctx, t, c, 1, func(o *cht.Options) { o.Components = cht.AllComponents })
+	o := deployed(ctx, t, c, 1, everyPart)
 	b := guardedBackup(t, c, o.Namespace, "b", api.BackupSpec{AllowedNamespaces: []string{"*"}})
 
 	t.Run("not enforced", func(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 )
 
 func records(c *harness.Cluster) catalog.Store {
-	return catalog.Store{Client: c.Client, Namespace: harness.ControllerNamespace}
+	return catalog.Store{Client: c.Client, Namespace: c.ControllerHome()}
 }
 
 // alter changes a backup's record, as a confused operator or storage might.

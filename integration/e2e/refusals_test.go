@@ -109,6 +109,7 @@ func TestBackupRefusals(t *testing.T) {
 }
 
 func TestRestoreRefusals(t *testing.T) {
+	t.Parallel()
 	c := suite.Cluster(t)
 	ctx := bounded(t, 10*time.Minute)
 	o := deployed(ctx, t, c, 1, func(o *cht.Options) { o.Components = cht.Components{} })

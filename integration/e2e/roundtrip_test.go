@@ -19,6 +19,7 @@ import (
 // TestRoundTrip backs up a CHT under load and restores it beside the running
 // source, in the shapes that CHTs have.
 func TestRoundTrip(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name    string
 		nodes   int
@@ -34,6 +35,7 @@ func TestRoundTrip(t *testing.T) {
 		{"one node, volume's root, claim that waits for its pod", 1, api.QuiesceAuto, func(o *cht.Options) { o.DataSubPath, o.StorageClass = "", "loop-wait" }, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			c := suite.Cluster(t)
 			if test.testbed && !c.Local {
 				t.Skip("needs the testbed's storage class loop-wait")

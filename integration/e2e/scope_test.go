@@ -148,6 +148,17 @@ func install(ctx context.Context, t *testing.T, c *harness.Cluster, home string,
 	}
 }
 
+// killable gives the cluster with a controller that serves that namespace alone, so that a
+// test can kill it beside others.
+func killable(ctx context.Context, t *testing.T, c *harness.Cluster, namespace string) *harness.Cluster {
+	t.Helper()
+	own := *c
+	own.Home = namespace + "-backup"
+	install(ctx, t, &own, own.Home, []string{namespace}, map[string]any{"namespaces": []any{namespace}, "namespaceOverride": own.Home,
+		"controller": map[string]any{"catalog": map[string]any{"url": "none"}}})
+	return &own
+}
+
 // emptied deletes the backups and restores of a namespace, and waits until they are gone.
 func emptied(ctx context.Context, c *harness.Cluster, namespace string) error {
 	for list, one := range map[client.ObjectList]client.Object{&api.RestoreList{}: &api.Restore{}, &api.BackupList{}: &api.Backup{}} {

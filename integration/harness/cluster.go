@@ -41,6 +41,9 @@ type Cluster struct {
 	// Controller makes the objects that install the product; ControllerObjects
 	// where nil.
 	Controller func(c *Cluster) ([]client.Object, error)
+	// Home is the namespace of the controller that a test is about; ControllerNamespace
+	// where "".
+	Home string
 	// controllerSum is the hash of the controller's image archive.
 	controllerSum string
 

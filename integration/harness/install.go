@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -117,7 +118,7 @@ func (c *Cluster) InstallController(ctx context.Context) error {
 // ControllerPod is the pod of the controller that runs now.
 func (c *Cluster) ControllerPod(ctx context.Context) (*corev1.Pod, error) {
 	var pods corev1.PodList
-	if err := c.Client.List(ctx, &pods, client.InNamespace(ControllerNamespace), client.MatchingLabels{controllerLabel: ControllerName}); err != nil {
+	if err := c.Client.List(ctx, &pods, client.InNamespace(c.ControllerHome()), client.MatchingLabels{controllerLabel: ControllerName}); err != nil {
 		return nil, fmt.Errorf("list the controller's pods: %w", err)
 	}
 	for i := range pods.Items {
@@ -125,5 +126,8 @@ func (c *Cluster) ControllerPod(ctx context.Context) (*corev1.Pod, error) {
 			return p, nil
 		}
 	}
-	return nil, fmt.Errorf("no controller runs in %s", ControllerNamespace)
+	return nil, fmt.Errorf("no controller runs in %s", c.ControllerHome())
 }
+
+// ControllerHome is the namespace of the controller, and of its records.
+func (c *Cluster) ControllerHome() string { return cmp.Or(c.Home, ControllerNamespace) }

@@ -1,0 +1,8 @@
+package node
+
+import "github.com/medic/cht-backup/snapshot/file/tree"
+
+const (
+	dataPrefix   = tree.Data
+	configPrefix = tree.Config
+)
