@@ -127,8 +127,11 @@ func (n Node) check() error {
 			return fmt.Errorf("%s %q %w", what, clip(path), err)
 		}
 	}
-	if m := n.Method; m != "" && m != api.MethodCSI && m != api.MethodEBS {
+	if m := n.Method; m != "" && m != api.MethodCSI && m != api.MethodEBS && m != api.MethodFile {
 		return fmt.Errorf("method %q is not known to this version", clip(string(m)))
+	}
+	if err := n.checkFile(); err != nil {
+		return err
 	}
 	if err := checkText("snapshotHandle", n.SnapshotHandle, maxText); err != nil {
 		return err

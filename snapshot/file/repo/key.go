@@ -3,6 +3,7 @@ package repo
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/subtle"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -28,10 +29,10 @@ type Key struct {
 	identity *age.X25519Identity
 	// hash is the key of the chunks' IDs. It alone may leave the controller.
 	hash tree.HashKey
-	// mac is the key of what shows that trees and lists are ours: whoever learned the
+	// macKey is the key of what shows that trees and lists are ours: whoever learned the
 	// recipient could seal some, too. It is made of the identity, since hash is known to
 	// the pods beside CouchDB.
-	mac [32]byte
+	macKey [32]byte
 }
 
 // NewKey makes one at random.
@@ -54,7 +55,7 @@ func keyOf(identity *age.X25519Identity, hash tree.HashKey) Key {
 		panic(err) // a key of 32 bytes is never too long
 	}
 	_, _ = io.WriteString(h, "cht-backup repository mac 1\n"+identity.String())
-	h.Sum(k.mac[:0])
+	h.Sum(k.macKey[:0])
 	return k
 }
 
@@ -91,9 +92,12 @@ func (k Key) GoString() string { return k.String() }
 // HashKey is the key of the chunks' IDs.
 func (k Key) HashKey() tree.HashKey { return k.hash }
 
+// same compares in constant time.
+func same(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }
+
 // Is tells whether it is the same key.
 func (k Key) Is(other Key) bool {
-	return k.identity != nil && other.identity != nil && k.mac == other.mac && k.hash == other.hash
+	return k.identity != nil && other.identity != nil && same(k.macKey[:], other.macKey[:]) && same(k.hash[:], other.hash[:])
 }
 
 // Seal gives the key's text sealed to recipients.

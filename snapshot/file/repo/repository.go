@@ -21,7 +21,8 @@ type Options struct {
 	Budget int64
 	// Parallel is how many requests are made at once; 0 for 4.
 	Parallel int
-	// PackSize is how large a pack becomes, in bytes; 0 for 16 MiB.
+	// PackSize is how large a pack becomes, in bytes; 0 for 15 MiB: from 16 MiB on, the
+	// client of S3 sends in parts, for which it has buffers of its own.
 	PackSize int64
 	// MaxAge is how old a pack may be whose chunks a new backup uses, too; 0 for any age.
 	// Where objects are locked for a fixed time, what a backup needs is locked for that
@@ -38,7 +39,7 @@ type Options struct {
 const (
 	defaultBudget   = 64 << 20
 	defaultParallel = 4
-	defaultPack     = 16 << 20
+	defaultPack     = 15 << 20
 	defaultPause    = 500 * time.Millisecond
 )
 
@@ -52,6 +53,7 @@ func (o Options) complete() Options {
 	if o.PackSize <= 0 {
 		o.PackSize = min(defaultPack, max(o.Budget/4, 1<<20))
 	}
+	o.Budget = max(o.Budget, 2*o.PackSize)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
