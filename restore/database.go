@@ -129,11 +129,7 @@ func some(names []string) string {
 
 func planScratch(w *work) []string {
 	lines := []string{fmt.Sprintf("create namespace %s, and in it CouchDB alone from the backup, closed in; it is deleted with its volumes when the database was copied", scratchName(w.restore))}
-	scratch := scratchRestore(w.restore, w.record.UID)
-	for _, node := range w.record.Nodes {
-		c := claim(scratch, node)
-		lines = append(lines, fmt.Sprintf("there: create claim %s (%s) from snapshot %s of %s", c.Name, c.Spec.Resources.Requests.Storage(), node.SnapshotHandle, node.Service))
-	}
+	lines = append(lines, planScratchClaims(w)...)
 	return append(lines, fmt.Sprintf("verification %s of database %s against the record", w.restore.Spec.Verify, w.restore.Spec.Database.Name))
 }
 

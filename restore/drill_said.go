@@ -51,12 +51,7 @@ func (r *Reconciler) tellBackup(ctx context.Context, restore *api.Restore) {
 }
 
 func planDrilling(w *work) []string {
-	scratch := scratchRestore(w.restore, w.record.UID)
-	lines := []string{fmt.Sprintf("create namespace %s, and in it CouchDB alone from the backup, closed in", scratch.Namespace)}
-	for _, node := range w.record.Nodes {
-		c := claim(scratch, node)
-		lines = append(lines, fmt.Sprintf("there: create claim %s (%s) from snapshot %s of %s", c.Name, c.Spec.Resources.Requests.Storage(), node.SnapshotHandle, node.Service))
-	}
+	lines := append([]string{fmt.Sprintf("create namespace %s, and in it CouchDB alone from the backup, closed in", scratchName(w.restore))}, planScratchClaims(w)...)
 	return append(lines, fmt.Sprintf("verification %s of some %d databases against the record; tell on Backup %s/%s what came out", w.restore.Spec.Verify, len(w.record.Before.ShardMaps), w.record.Namespace, w.record.Name))
 }
 

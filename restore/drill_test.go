@@ -233,6 +233,7 @@ func TestVerifiedNamesTheDrill(t *testing.T) {
 func TestDrillPlan(t *testing.T) {
 	r := restoreOf(drill(keeping(time.Hour)))
 	w := workOf(t, r)
+	w.scratch = workOf(t, scratchRestore(r, w.record.UID))
 	if got := Steps(r.Spec); !slices.Equal(got, []api.Phase{api.PhasePending, api.PhaseScratch, api.PhaseTearingDown}) {
 		t.Errorf("%v", got)
 	}

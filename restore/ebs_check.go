@@ -24,8 +24,8 @@ import (
 // checkEBS chooses, for the nodes that were cut by EC2, where their volumes come from,
 // who makes them and in which zone, writes that into the status, and refuses what
 // could not be done. It tells all that is missing, not only the first.
-func (r *Reconciler) checkEBS(ctx context.Context, w *work, classes []storagev1.StorageClass) error {
-	nodes, err := r.ebsNodes(ctx, w)
+func (r *Reconciler) checkEBS(ctx context.Context, w *work, some []catalog.Node, classes []storagev1.StorageClass) error {
+	nodes, err := r.ebsNodes(ctx, w, some)
 	if err != nil || len(nodes) == 0 {
 		return err
 	}
@@ -87,9 +87,9 @@ func (r *Reconciler) checkEBS(ctx context.Context, w *work, classes []storagev1.
 
 // ebsNodes are the record's, with the copies that the Backup, if it is still there,
 // knows of.
-func (r *Reconciler) ebsNodes(ctx context.Context, w *work) ([]catalog.Node, error) {
+func (r *Reconciler) ebsNodes(ctx context.Context, w *work, some []catalog.Node) ([]catalog.Node, error) {
 	var nodes []catalog.Node
-	for _, n := range w.record.Nodes {
+	for _, n := range some {
 		if ebs.Is(n) {
 			nodes = append(nodes, n)
 		}

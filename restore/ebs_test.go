@@ -68,7 +68,7 @@ func (b *bench) checked(w *work) error {
 	if err := b.Client.List(b.t.Context(), &classes); err != nil {
 		b.t.Fatal(err)
 	}
-	return together(b.checkEBS(b.t.Context(), w, classes.Items))
+	return together(b.checkEBS(b.t.Context(), w, w.record.Nodes, classes.Items))
 }
 
 // What the cluster lacks is told before anything is made, and all of it.

@@ -58,6 +58,7 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 	b := &bench{t: t, now: epoch}
 	b.Reconciler = &Reconciler{Client: c, Records: catalog.Store{Client: c, Namespace: home}, Events: events.NewFakeRecorder(1000), Image: "cht-backup:test",
 		Now: func() time.Time { return b.now }}
+	b.setUpFills()
 	return b
 }
 

@@ -10,6 +10,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/restore/remap"
+	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/cht"
 )
 
@@ -34,9 +35,17 @@ func planVolumes(w *work) []string {
 		if c.Spec.StorageClassName != nil {
 			class = "class " + *c.Spec.StorageClassName
 		}
-		lines = append(lines, fmt.Sprintf("create claim %s (%s, %s) from snapshot %s of %s, and prepare its volume", c.Name, c.Spec.Resources.Requests.Storage(), class, node.SnapshotHandle, node.Service))
+		lines = append(lines, fmt.Sprintf("create claim %s (%s, %s) %s, and prepare its volume", c.Name, c.Spec.Resources.Requests.Storage(), class, from(w.restore, node)))
 	}
 	return lines
+}
+
+// from says what a claim is filled from.
+func from(restore *api.Restore, node catalog.Node) string {
+	if f := filled(restore, node.Service); f != nil {
+		return fmt.Sprintf("and fill it with the %d files of %s (%s), tree %s of repository %s", node.File.Files, node.Service, &f.Total, node.File.Tree, node.File.Repository)
+	}
+	return fmt.Sprintf("from snapshot %s of %s", node.SnapshotHandle, node.Service)
 }
 
 func planObjects(w *work) []string {

@@ -3,6 +3,7 @@ package restore
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -10,11 +11,14 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/file/link"
 )
 
 const (
 	rolePrepare = "prepare-volume"
 	volumePath  = "/volume"
+	// scratchPath is where a filler keeps what is none of the volume's.
+	scratchPath = "/scratch"
 	// credentialsPath is where a prepare-volume pod finds new credentials.
 	credentialsPath = "/credentials"
 )
@@ -41,10 +45,27 @@ func (w *work) preparePod(node catalog.Node, image string) *corev1.Pod {
 	pod.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "volume", MountPath: volumePath}}
 	pod.Spec.Volumes = []corev1.Volume{{Name: "volume", VolumeSource: corev1.VolumeSource{
 		PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: node.Claim}}}}
+	if filled(w.restore, node.Service) != nil {
+		pod.Spec.InitContainers = []corev1.Container{filler(pod.Spec.Containers[0], node)}
+		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "scratch", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
+	}
 	if w.rotates() && node.ConfigOnVolume {
 		mountRotation(w.restore, &pod.Spec)
 	}
 	return pod
+}
+
+// filler is the container that takes the files of a volume, before it is prepared.
+func filler(like corev1.Container, node catalog.Node) corev1.Container {
+	c := *like.DeepCopy()
+	c.Name = fillContainer
+	c.Command = []string{"/cht-backup", "fill", "serve", "--volume", volumePath, "--scratch", scratchPath, "--tree", node.File.Tree, "--data", node.DataSubPath}
+	if node.ConfigOnVolume {
+		c.Command = append(c.Command, "--config", node.ConfigSubPath)
+	}
+	c.Ports = []corev1.ContainerPort{{Name: fillContainer, ContainerPort: link.Port}}
+	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "scratch", MountPath: scratchPath})
+	return c
 }
 
 // place puts a pod where the node's own will be: it is the first to use the
@@ -89,6 +110,11 @@ func ourPod(restore *api.Restore, role, node, image string, command []string) *c
 }
 
 func terminationMessage(pod corev1.Pod) string {
+	for _, c := range pod.Status.InitContainerStatuses {
+		if t := c.State.Terminated; t != nil && t.ExitCode != 0 {
+			return strings.TrimSpace(t.Message)
+		}
+	}
 	for _, c := range pod.Status.ContainerStatuses {
 		if t := c.State.Terminated; t != nil && (t.ExitCode != 0 || t.Message != "") {
 			return strings.TrimSpace(t.Message)
@@ -104,7 +130,7 @@ func podTrouble(pod corev1.Pod) string {
 			return c.Message
 		}
 	}
-	for _, c := range pod.Status.ContainerStatuses {
+	for _, c := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
 		if w := c.State.Waiting; w != nil {
 			return strings.TrimSpace(w.Reason + " " + w.Message)
 		}

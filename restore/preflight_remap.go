@@ -96,27 +96,11 @@ func remapValid(w *work) error {
 	return nil
 }
 
-// storage refuses where the claims could not be filled.
-func (r *Reconciler) storage(ctx context.Context, w *work) error {
-	var classes []storagev1.StorageClass
-	var page storagev1.StorageClassList
-	if err := r.eachPage(ctx, &page, func() { classes = append(classes, page.Items...) }); err != nil {
-		return fmt.Errorf("list storage classes: %w", err)
-	}
-	wrong := []error{r.drivers(ctx, w)}
-	for _, node := range w.record.Nodes {
-		if !ebs.Is(node) {
-			wrong = append(wrong, w.fillable(node, classes))
-		}
-	}
-	return together(append(wrong, r.checkEBS(ctx, w, classes))...)
-}
-
 // drivers refuses where a driver that made snapshots is not installed: a storage class
 // of its name fills no claim.
-func (r *Reconciler) drivers(ctx context.Context, w *work) error {
+func (r *Reconciler) drivers(ctx context.Context, nodes []catalog.Node) error {
 	of := map[string][]string{}
-	for _, node := range w.record.Nodes {
+	for _, node := range nodes {
 		if !ebs.Is(node) {
 			of[node.Driver] = append(of[node.Driver], node.Service)
 		}
@@ -177,11 +161,17 @@ func (w *work) fillable(node catalog.Node, classes []storagev1.StorageClass) err
 		return reason.Refuse(api.ReasonClaimTooSmall, "claim %s would have %s (spec.remap.claimSize), but its snapshot needs %s; set --claim-size to that or more",
 			node.Claim, quantity(with.Bytes), quantity(least))
 	}
+	w.zoneCaution(node, class)
+	return nil
+}
+
+// zoneCaution tells of a class that knows nothing of the zone that is asked for.
+func (w *work) zoneCaution(node catalog.Node, class storagev1.StorageClass) {
+	given := w.restore.Spec.Remap
 	if given != nil && given.Zone != "" && len(class.AllowedTopologies) == 0 && (class.VolumeBindingMode == nil || *class.VolumeBindingMode == storagev1.VolumeBindingImmediate) {
 		w.caution("storage class %s makes the volume of claim %s at once, perhaps in another zone than %s, where no pod could use it; a class that waits for its first consumer puts it there (--storage-class)",
 			class.Name, node.Claim, given.Zone)
 	}
-	return nil
 }
 
 // fileSystem is the one that a class's volumes are mounted as, "" where it leaves

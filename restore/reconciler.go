@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,6 +24,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/restore/ebs"
+	"github.com/medic/cht-backup/restore/fill"
 	"github.com/medic/cht-backup/restore/probe"
 	"github.com/medic/cht-backup/snapshot"
 	"github.com/medic/cht-backup/snapshot/await"
@@ -73,12 +75,21 @@ type Reconciler struct {
 	Narrow bool
 	Now    func() time.Time
 
+	// Repositories and Fillers are what volumes are filled from and by; nil without a
+	// catalog.
+	Repositories Repositories
+	Fillers      Fillers
+
 	drills *places
+	// fills are the volumes that are being filled, fileSlots bounds their files.
+	fills     *fill.Runs
+	fileSlots *semaphore.Weighted
 }
 
 // Setup registers the reconciler. At most parallel restores run at once.
 func (r *Reconciler) Setup(mgr ctrl.Manager, parallel int) error {
 	r.drills = newPlaces()
+	r.setUpFills()
 	gate := r.Served.Gate(r)
 	return ctrl.NewControllerManagedBy(mgr).For(&api.Restore{}).
 		WatchesRawSource(gate.Woken()).
@@ -156,6 +167,10 @@ func limit(restore *api.Restore) time.Duration {
 	case api.PhasePending:
 		if restore.Spec.Drill != nil { // it may wait for its turn
 			return unhurried
+		}
+	case api.PhaseVolumes:
+		if fills(restore) { // bounded by the time without progress
+			return max(restore.Spec.StepTimeout.Duration, unhurried)
 		}
 	case api.PhaseSafetyBackup, api.PhaseVerifying, api.PhaseScratch, api.PhaseReplicating, api.PhaseReplacing, api.PhaseExpiring, api.PhaseTearingDown:
 		return max(restore.Spec.StepTimeout.Duration, unhurried)

@@ -47,6 +47,7 @@ func scratchRestore(restore *api.Restore, backup types.UID) *api.Restore {
 		Spec: api.RestoreSpec{
 			Source: source, Scope: api.ScopeCouchDB, Verify: verify, Credentials: api.CredentialsKeep, Remap: restore.Spec.Remap.DeepCopy(), EBS: restore.Spec.EBS.DeepCopy(),
 			TimeToLive: &metav1.Duration{Duration: scratchTime}, StepTimeout: restore.Spec.StepTimeout,
+			DataFrom: restore.Spec.DataFrom,
 		},
 	}
 }
@@ -85,13 +86,26 @@ func (r *Reconciler) scratchFits(ctx context.Context, w *work) error {
 	for _, text := range scratch.cautions {
 		w.caution("%s", text)
 	}
+	w.scratch = scratch
 	return nil
+}
+
+// planScratchClaims tells of the claims in the scratch namespace.
+func planScratchClaims(w *work) (lines []string) {
+	if w.scratch == nil {
+		return nil
+	}
+	for _, node := range w.scratch.volumes() {
+		c := claim(w.scratch.restore, node)
+		lines = append(lines, fmt.Sprintf("there: create claim %s (%s) %s", c.Name, c.Spec.Resources.Requests.Storage(), from(w.scratch.restore, node)))
+	}
+	return lines
 }
 
 // scratchWork is what the scratch restore's steps will work on.
 func (r *Reconciler) scratchWork(ctx context.Context, w *work) (*work, error) {
 	child := scratchRestore(w.restore, w.record.UID)
-	child.Status.Record = w.restore.Status.Record
+	child.Status.Record, child.Status.Volumes = w.restore.Status.Record, volumesOf(w.record)
 	return r.load(ctx, child)
 }
 

@@ -35,7 +35,7 @@ func stepsOf(spec api.RestoreSpec) []step {
 		return []step{
 			check,
 			{api.PhaseSafetyBackup, "backing up the present state", (*Reconciler).safetyBackup, planSafetyBackup},
-			{api.PhaseVolumes, "making volumes from the snapshots, beside the running instance", (*Reconciler).volumes, planVolumes},
+			{api.PhaseVolumes, "making volumes from the backup, beside the running instance", (*Reconciler).volumes, planVolumes},
 			{api.PhaseStopping, "stopping the instance, CouchDB last", (*Reconciler).stopping, planStopping},
 			{api.PhaseSwapping, "setting the present volumes aside, giving their claims to the restored ones", (*Reconciler).swapping, planSwapping},
 			{api.PhaseObjects, "putting the workloads back to what the backup has", (*Reconciler).putBack, planPutBack},
@@ -61,7 +61,7 @@ func stepsOf(spec api.RestoreSpec) []step {
 	}
 	steps := []step{
 		check,
-		{api.PhaseVolumes, "making claims from the snapshots", (*Reconciler).volumes, planVolumes},
+		{api.PhaseVolumes, "making claims from the backup", (*Reconciler).volumes, planVolumes},
 		{api.PhaseObjects, "applying the instance's objects, all workloads at 0", (*Reconciler).applyAll, planObjects},
 		couch, verify,
 	}
@@ -109,6 +109,8 @@ type work struct {
 	rewrite        rewriter
 	// before is the instance as it was before a restore in place.
 	before []*unstructured.Unstructured
+	// scratch is the work of the scratch restore, once the check has looked at it.
+	scratch *work
 	// cautions are what the checks found that somebody should weigh.
 	cautions []string
 }
@@ -191,11 +193,8 @@ func (w *work) summary() string {
 func (r *Reconciler) check(ctx context.Context, w *work) error {
 	restore := w.restore
 	restore.Status.Volumes, restore.Status.Plan = nil, nil
-	for _, node := range w.record.Nodes {
-		if restore.Spec.Database != nil || restore.Spec.Drill != nil {
-			break // its volumes are the scratch restore's
-		}
-		restore.Status.Volumes = append(restore.Status.Volumes, api.RestoredVolume{Node: node.Service, Claim: node.Claim})
+	if restore.Spec.Database == nil && restore.Spec.Drill == nil { // those' volumes are the scratch restore's
+		restore.Status.Volumes = volumesOf(w.record)
 	}
 	if err := r.preflight(ctx, w); err != nil {
 		return err
@@ -212,6 +211,14 @@ func (r *Reconciler) check(ctx context.Context, w *work) error {
 		r.enter(restore, api.PhasePlanned, "planned; set spec.planOnly to false to go on")
 	}
 	return nil
+}
+
+// volumesOf are the volumes of a restore before anything is known of them.
+func volumesOf(record catalog.Record) (volumes []api.RestoredVolume) {
+	for _, node := range record.Nodes {
+		volumes = append(volumes, api.RestoredVolume{Node: node.Service, Claim: node.Claim})
+	}
+	return volumes
 }
 
 // volumes closes the namespace of a clone, then fills it: claims, each prepared

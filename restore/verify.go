@@ -144,7 +144,7 @@ func (r *Reconciler) recovery(start *metav1.MicroTime, v api.Verification) int64
 // not answer) may be the place's fault.
 func disproves(why string, v *api.Verification) bool {
 	switch why {
-	case api.ReasonVerificationFailed, api.ReasonShardsMissing:
+	case api.ReasonVerificationFailed, api.ReasonShardsMissing, api.ReasonRepositoryDamaged:
 		return true
 	case api.ReasonPrepareFailed: // found a volume without data, or could not work
 		return v != nil && len(v.Problems) > 0

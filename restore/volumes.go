@@ -94,6 +94,9 @@ func claim(restore *api.Restore, node catalog.Node) *corev1.PersistentVolumeClai
 		// Bound to the one volume that names it. An empty class is not the default one.
 		c.Spec.DataSource, c.Spec.VolumeName, c.Spec.StorageClassName = nil, staticName(restore, node.Service), &plan.StorageClass
 	}
+	if f := filled(restore, node.Service); f != nil {
+		c.Spec.DataSource, c.Spec.StorageClassName = nil, &f.StorageClass
+	}
 	return c
 }
 
@@ -106,8 +109,11 @@ func (r *Reconciler) makeVolumes(ctx context.Context, w *work) error {
 		return err
 	}
 	for _, node := range nodes {
+		if filled(restore, node.Service) != nil && volumeStatus(restore, node.Service).Prepared {
+			continue // else it would be filled again
+		}
 		objects := []client.Object{claim(restore, node), w.preparePod(node, r.Image)}
-		if static(restore, node.Service) == nil {
+		if static(restore, node.Service) == nil && filled(restore, node.Service) == nil {
 			objects = append([]client.Object{content(restore, node), snapshotOf(restore, node)}, objects...)
 		}
 		for _, o := range objects {
@@ -116,37 +122,9 @@ func (r *Reconciler) makeVolumes(ctx context.Context, w *work) error {
 			}
 		}
 	}
-	var pods corev1.PodList
-	var admins []string
-	err := await.List(ctx, r.Client, &pods, func() (string, error) {
-		admins = nil
-		if len(pods.Items) < len(nodes) {
-			return "prepare-volume pods", nil
-		}
-		waiting := ""
-		for _, pod := range pods.Items {
-			v := volumeStatus(restore, pod.Labels[api.NodeLabel])
-			switch pod.Status.Phase {
-			case corev1.PodSucceeded:
-				v.Bound, v.Prepared = true, true
-				admins = append(admins, prepare.ParseResult(terminationMessage(pod)).OtherAdmins...)
-			case corev1.PodFailed:
-				said := terminationMessage(pod)
-				failed := reason.Refuse(api.ReasonPrepareFailed, "%s: prepare-volume failed on claim %s: %s", v.Node, v.Claim, said)
-				if strings.Contains(said, prepare.NoData) {
-					return "", r.blank(ctx, w, v.Node, failed)
-				}
-				return "", failed
-			default:
-				waiting = fmt.Sprintf("claim %s and pod %s (%s)", v.Claim, pod.Name, podTrouble(pod))
-			}
-		}
-		return waiting, nil
-	}, client.InNamespace(restore.Namespace), client.MatchingLabels{api.RestoreUIDLabel: string(restore.UID), api.RoleLabel: rolePrepare})
-	if err != nil {
+	if err := r.prepared(ctx, w, nodes); err != nil {
 		return err
 	}
-	otherAdmins(restore, admins)
 	for _, node := range nodes {
 		var claim corev1.PersistentVolumeClaim
 		if err := r.Client.Get(ctx, client.ObjectKey{Namespace: restore.Namespace, Name: node.Claim}, &claim); err != nil {
@@ -160,9 +138,84 @@ func (r *Reconciler) makeVolumes(ctx context.Context, w *work) error {
 	return nil
 }
 
+// prepared waits until the volumes of all nodes are. It does not wait for those that
+// are being filled, which may take hours: it comes back to them.
+func (r *Reconciler) prepared(ctx context.Context, w *work, nodes []catalog.Node) error {
+	restore := w.restore
+	var pods corev1.PodList
+	err := await.List(ctx, r.Client, &pods, func() (string, error) {
+		var waiting []string
+		filling := false
+		for _, node := range nodes {
+			i := slices.IndexFunc(pods.Items, func(p corev1.Pod) bool { return p.Labels[api.NodeLabel] == node.Service })
+			if i < 0 {
+				if !volumeStatus(restore, node.Service).Prepared {
+					waiting = append(waiting, "the prepare-volume pod of "+node.Service)
+				}
+				continue
+			}
+			text, runs, err := r.preparing(ctx, w, node, &pods.Items[i])
+			if err != nil {
+				return "", err
+			}
+			if text != "" {
+				waiting = append(waiting, text)
+			}
+			filling = filling || runs
+		}
+		if filling {
+			return "", later{notYet{fmt.Errorf("waiting for %s", strings.Join(waiting, ", "))}, fillTurn}
+		}
+		return strings.Join(waiting, ", "), nil
+	}, client.InNamespace(restore.Namespace), client.MatchingLabels{api.RestoreUIDLabel: string(restore.UID), api.RoleLabel: rolePrepare})
+	if err != nil && reason.Of(err) == nil && fills(restore) {
+		return r.stuck(restore, err)
+	}
+	if err != nil {
+		return err
+	}
+	var admins []string
+	for _, pod := range pods.Items {
+		admins = append(admins, prepare.ParseResult(terminationMessage(pod)).OtherAdmins...)
+	}
+	otherAdmins(restore, admins)
+	if fills(restore) { // before the pods go: without them it would be begun anew
+		return r.save(ctx, restore)
+	}
+	return nil
+}
+
+// preparing looks how far the pod of a node is, and gives what is waited for, "" once
+// its volume is prepared.
+func (r *Reconciler) preparing(ctx context.Context, w *work, node catalog.Node, pod *corev1.Pod) (waitingFor string, filling bool, err error) {
+	v := volumeStatus(w.restore, node.Service)
+	switch pod.Status.Phase {
+	case corev1.PodSucceeded:
+		v.Bound, v.Prepared = true, true
+		if v.Filled != nil {
+			v.Filled.Done, v.Filled.Text = v.Filled.Total, filledText
+		}
+		return "", false, nil
+	case corev1.PodFailed:
+		said := terminationMessage(*pod)
+		if again, err := r.refilled(ctx, pod); again || err != nil {
+			return fmt.Sprintf("pod %s, whose filler ended (%s), to be made again", pod.Name, said), true, err
+		}
+		failed := reason.Refuse(api.ReasonPrepareFailed, "%s: prepare-volume failed on claim %s: %s", v.Node, v.Claim, said)
+		if strings.Contains(said, prepare.NoData) {
+			return "", false, r.blank(ctx, w, v.Node, failed)
+		}
+		return "", false, failed
+	}
+	if v.Filled != nil {
+		return r.filling(ctx, w, node, pod)
+	}
+	return fmt.Sprintf("claim %s and pod %s (%s)", v.Claim, pod.Name, podTrouble(*pod)), false, nil
+}
+
 // blank tells on the Backup that a volume made from it has no data.
 func (r *Reconciler) blank(ctx context.Context, w *work, node string, failed error) error {
-	v := api.Verification{Problems: []string{fmt.Sprintf("%s: %s on the volume made from its snapshot", node, prepare.NoData)}}
+	v := api.Verification{Problems: []string{fmt.Sprintf("%s: %s on the volume made from the backup", node, prepare.NoData)}}
 	w.restore.Status.Verification = &v
 	return errors.Join(failed, r.recordVerified(ctx, w, v, failed))
 }
@@ -210,6 +263,7 @@ func volumeStatus(restore *api.Restore, node string) *api.RestoredVolume {
 
 // dropImports removes what was only needed to fill the claims.
 func (r *Reconciler) dropImports(ctx context.Context, restore *api.Restore) error {
+	r.fills.Stop(restore.UID)
 	selector := client.MatchingLabels(labels(restore, ""))
 	err := r.Client.DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace(restore.Namespace), selector, client.HasLabels{api.RoleLabel})
 	if err != nil {

@@ -55,13 +55,15 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup, instance *found
 		return 0, err
 	}
 	defer cut.Done()
+	files := r.prepareCopy(ctx, b, instance.Nodes, cut.Volumes)
+	defer files.done()
 	objects, err := cht.Objects(ctx, r.Client, b.Namespace)
 	if err != nil {
 		return 0, err
 	}
 
 	// 2. Open a stream to every node. From here on the streams' end releases all.
-	h, err := r.openHold(ctx, b, instance.Instance)
+	h, err := r.openHold(ctx, b, instance.Instance, cut.Volumes)
 	if err != nil {
 		return 0, err
 	}
@@ -92,7 +94,7 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup, instance *found
 		released = metrics.Holding(b.Namespace, r.Now())
 	}
 	times, err := quiesce.Stall(ctx, h.streams, h.maxStall, func(ctx context.Context) (err error) {
-		volumes, err = cut.Make(ctx)
+		volumes, err = files.with(ctx, cut.Make)
 		return err
 	})
 	released()
@@ -112,6 +114,7 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup, instance *found
 		b.Status.Consistency = api.CrashConsistent
 	}
 	b.Status.Volumes = volumes
+	files.note(b)
 	// Now, since who deletes a snapshot by hand does not wait until it is ready.
 	if err := r.Snapshotter.Mark(ctx, b, pointers(volumes)...); err != nil {
 		log.FromContext(ctx).Info("the snapshots are not marked yet; they will be once they are ready", "error", err.Error())
@@ -139,7 +142,7 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup, instance *found
 	}
 	b.Status.Databases = int32(len(before.ShardMaps)) //nolint:gosec // far below
 	b.Status.Documents, b.Status.DataBytes = amount(infos)
-	if err := r.enter(ctx, b, api.PhaseFinishing, heldFor(b)+"; the CHT runs on, waiting until the storage has the snapshots ready"); err != nil {
+	if err := r.enter(ctx, b, api.PhaseFinishing, heldFor(b)+"; the CHT runs on, "+finishing(b)); err != nil {
 		return 0, err
 	}
 	if b.Spec.Fingerprint == api.FingerprintFull {
@@ -165,7 +168,7 @@ func (r *Reconciler) record(ctx context.Context, b *api.Backup, instance *found,
 		CouchDB: couch.version, Before: before, After: after}
 	volumes, nameless := map[string]*api.VolumeStatus{}, []*api.VolumeStatus{}
 	for _, v := range pointers(b.Status.Volumes) {
-		if v.Handle == "" { // the driver may name it a moment after the cut
+		if v.Handle == "" && v.Method != api.MethodFile { // the driver may name it a moment after the cut
 			nameless = append(nameless, v)
 		}
 	}
@@ -175,7 +178,7 @@ func (r *Reconciler) record(ctx context.Context, b *api.Backup, instance *found,
 		}
 	}
 	for _, v := range pointers(b.Status.Volumes) {
-		if v.Handle == "" || v.CutTime == nil {
+		if v.Handle == "" && v.Method != api.MethodFile || v.CutTime == nil {
 			return record, reason.Failed(api.ReasonSnapshotFailed, "%s: the driver gave snapshot %s no handle", v.Node, v.Snapshot)
 		}
 		if v.CutTime.After(record.CutTime) {
@@ -189,7 +192,7 @@ func (r *Reconciler) record(ctx context.Context, b *api.Backup, instance *found,
 		v, claim := volumes[n.Service], instance.inventory.Claims[n.Claim.Name]
 		node := catalog.Node{Service: n.Service, ErlangName: n.ErlangName, Claim: n.Claim.Name, ClaimLabels: claim.Labels, StorageClass: n.Claim.StorageClass,
 			CapacityBytes: n.Claim.Capacity, FSType: n.Claim.FSType, Partition: n.Claim.Partition, DataSubPath: n.DataSubPath, ConfigSubPath: n.ConfigSubPath, ConfigOnVolume: n.ConfigOnVolume,
-			Method: v.Method, EBS: v.EBS, Driver: v.Driver, SnapshotHandle: v.Handle, SnapshotContent: v.Content}
+			Method: v.Method, EBS: v.EBS, File: v.File, Driver: v.Driver, SnapshotHandle: v.Handle, SnapshotContent: v.Content}
 		if v.RestoreSize != nil {
 			node.RestoreBytes = v.RestoreSize.Value()
 		}
@@ -254,20 +257,24 @@ func (r *Reconciler) finish(ctx context.Context, b *api.Backup) (again time.Dura
 		return time.Millisecond, err
 	}
 	if ready < len(b.Status.Volumes) {
+		r.tellFiles(b, ready)
 		left := b.Spec.ReadyTimeout.Duration - had
 		if left <= 0 {
-			return 0, reason.Refuse(api.ReasonReadyTimeout, "%d of %d snapshots were ready after %s; raise spec.readyTimeout or see the storage", ready, len(b.Status.Volumes), b.Spec.ReadyTimeout.Duration)
-		}
-		if ready > 0 {
-			r.progress(b, fmt.Sprintf("%d of %d snapshots are ready", ready, len(b.Status.Volumes)))
+			return 0, reason.Refuse(api.ReasonReadyTimeout, "%d of %d volumes were ready after %s; raise spec.readyTimeout or see the storage%s", ready, len(b.Status.Volumes), b.Spec.ReadyTimeout.Duration, slowFiles(b))
 		}
 		return min(left, askAgain(had)), nil
+	}
+	if again := r.copyFiles(ctx, b, had); again > 0 {
+		return again, nil
+	}
+	if err := r.recordFiles(ctx, b); err != nil {
+		return 0, err
 	}
 	now := metav1.NewMicroTime(r.Now())
 	if b.Status.Timeline.Ready == nil {
 		b.Status.Timeline.Ready = &now
 	}
-	if left, err := r.thawed(ctx, b); err != nil || left > 0 {
+	if left, err := r.freed(ctx, b); err != nil || left > 0 {
 		return time.Second, err
 	}
 	b.Status.CompletionTime, b.Status.Phase = &now, api.PhaseCompleted

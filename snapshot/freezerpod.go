@@ -90,3 +90,11 @@ func (r *Reconciler) thawed(ctx context.Context, b *api.Backup) (left int, err e
 	}
 	return beside.Remove(ctx, r.Client, b, RoleFreezer)
 }
+
+// freed is thawed for all pods of the backup: nothing is copied any more, either.
+func (r *Reconciler) freed(ctx context.Context, b *api.Backup) (left int, err error) {
+	if !copies(b) {
+		return r.thawed(ctx, b)
+	}
+	return beside.Remove(ctx, r.Client, b, RoleFreezer, RoleCopier)
+}

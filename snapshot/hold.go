@@ -3,6 +3,7 @@ package snapshot
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
@@ -22,46 +23,80 @@ type hold struct {
 	streams  []*quiesce.Stream
 }
 
-// openHold gets the quiesce that the spec asks for ready on every node. Auto
-// takes Freeze, whose stall may be longer and during which HAProxy's check is
-// still answered, and falls back to Pause.
-func (r *Reconciler) openHold(ctx context.Context, b *api.Backup, instance cht.Instance) (hold, error) {
-	asked := b.Spec.Quiesce
-	h := hold{mode: api.QuiesceNone, why: "asked for: each volume is a point in time of its own", maxStall: b.Spec.MaxStall.Duration}
-	if asked == api.QuiesceNone {
-		return h, nil
+// openHold gets the quiesce that the spec asks for ready on every node. Auto takes
+// Freeze, whose stall may be longer and during which HAProxy's check is still answered,
+// and falls back to Pause. Where files are measured and nothing else is cut, which takes
+// milliseconds, and the volume is often part of the machine's own file system, it is the
+// other way round.
+func (r *Reconciler) openHold(ctx context.Context, b *api.Backup, instance cht.Instance, planned []api.VolumeStatus) (hold, error) {
+	none := hold{mode: api.QuiesceNone, why: "asked for: each volume is a point in time of its own", maxStall: b.Spec.MaxStall.Duration}
+	if b.Spec.Quiesce == api.QuiesceNone {
+		return none, nil
 	}
 	var why string
 	var err error
-	if asked != api.QuiescePause {
-		if h.streams, err = r.openFreeze(ctx, b, instance); err == nil {
-			h.mode, h.why = api.QuiesceFreeze, "every node's volume has a file system of its own"
+	for _, mode := range order(b.Spec.Quiesce, measuresFiles(planned)) {
+		if why != "" && !fallback(err) {
+			break
+		}
+		var h hold
+		if h, err = r.openMode(ctx, b, instance, mode); err == nil {
+			h.why = because(b.Spec.Quiesce, mode, why)
 			return h, nil
 		}
-		why = fmt.Sprintf("Freeze cannot be had: %s", err)
-	}
-	if asked != api.QuiesceFreeze && fallback(asked, err) {
-		h.maxStall = min(h.maxStall, quiesce.PauseBound)
-		if h.streams, err = r.openPause(ctx, h.maxStall, instance); err == nil {
-			h.mode, h.why = api.QuiescePause, "asked for"
-			if why != "" {
-				h.why = why
-			}
-			return h, nil
+		if why == "" {
+			why = fmt.Sprintf("%s cannot be had: %s", mode, err)
 		}
 	}
 	if b.Spec.OnUnavailable == "Degrade" && reason.Of(err) != nil {
-		return hold{mode: api.QuiesceNone, why: fmt.Sprintf("degraded by spec.onUnavailable: %s", err), maxStall: h.maxStall}, nil
+		return hold{mode: api.QuiesceNone, why: fmt.Sprintf("degraded by spec.onUnavailable: %s", err), maxStall: none.maxStall}, nil
+	}
+	return none, err
+}
+
+// order says which modes are tried.
+func order(asked api.Quiesce, files bool) []api.Quiesce {
+	switch {
+	case asked == api.QuiesceFreeze || asked == api.QuiescePause:
+		return []api.Quiesce{asked}
+	case files:
+		return []api.Quiesce{api.QuiescePause, api.QuiesceFreeze}
+	}
+	return []api.Quiesce{api.QuiesceFreeze, api.QuiescePause}
+}
+
+// measuresFiles tells whether the files of some volume are its backup.
+func measuresFiles(planned []api.VolumeStatus) bool {
+	return slices.ContainsFunc(planned, func(v api.VolumeStatus) bool { return v.Method == api.MethodFile })
+}
+
+// because says why a mode was taken; why is what stood against another.
+func because(asked, mode api.Quiesce, why string) string {
+	switch {
+	case why != "":
+		return why
+	case asked == mode && mode == api.QuiescePause:
+		return "asked for"
+	case mode == api.QuiescePause:
+		return "the files are measured, which takes milliseconds"
+	}
+	return "every node's volume has a file system of its own"
+}
+
+func (r *Reconciler) openMode(ctx context.Context, b *api.Backup, instance cht.Instance, mode api.Quiesce) (h hold, err error) {
+	h = hold{mode: mode, maxStall: b.Spec.MaxStall.Duration}
+	if mode == api.QuiescePause {
+		h.maxStall = min(h.maxStall, quiesce.PauseBound)
+		h.streams, err = r.openPause(ctx, h.maxStall, instance)
+	} else {
+		h.streams, err = r.openFreeze(ctx, b, instance)
 	}
 	return h, err
 }
 
-// fallback tells whether Auto may go on from a refused Freeze to Pause: for what
-// the cluster does not allow, not for a fault on the way.
-func fallback(asked api.Quiesce, err error) bool {
-	if asked == api.QuiescePause {
-		return true
-	}
+// fallback tells whether Auto may go on to the other mode: for what the cluster does
+// not allow, not for a fault on the way.
+func fallback(err error) bool {
 	e := reason.Of(err)
 	return e != nil && (e.Reason == api.ReasonSharedFileSystem || e.Reason == api.ReasonQuiesceUnavailable)
 }

@@ -49,6 +49,9 @@ type Reconciler struct {
 	// where there is none.
 	After   Aftercare
 	Catalog Catalog
+	// Files copies the files beside snapshots; nil where there is no catalog to copy them
+	// into.
+	Files Copier
 	// Served are the namespaces that this controller works on; nil is all.
 	Served *served.Namespaces
 

@@ -42,6 +42,9 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 	if r.After != nil {
 		r.After.WakeWith(r.wake)
 	}
+	if r.Files != nil {
+		r.Files.WakeWith(r.wake)
+	}
 	b := ctrl.NewControllerManagedBy(mgr).For(&api.Backup{}, builder.WithPredicates(r.toBeWorkedOn())).
 		Owns(&corev1.Pod{}, builder.OnlyMetadata, builder.WithPredicates(gone()))
 	// A cluster whose volumes are all cut by EBS need not have the kind; to watch it

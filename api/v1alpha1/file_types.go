@@ -43,8 +43,8 @@ type DataFrom string
 
 // Where the data of a restore comes from.
 const (
-	// DataAuto takes a node's snapshot where its driver is in this cluster, else its
-	// files.
+	// DataAuto takes a node's snapshot where a volume can be made of it in this cluster,
+	// by its driver and in the storage class that is asked for; else its files.
 	DataAuto DataFrom = "Auto"
 	// DataSnapshot takes the snapshots alone.
 	DataSnapshot DataFrom = "Snapshot"
@@ -57,6 +57,8 @@ type Filled struct {
 	// Done and Total are sizes of files.
 	Done  resource.Quantity `json:"done"`
 	Total resource.Quantity `json:"total"`
+	// StorageClass that the claim gets.
+	StorageClass string `json:"storageClass,omitempty"`
 	// Text tells it to people, with rate and time left.
 	Text string `json:"text,omitempty"`
 }

@@ -51,7 +51,7 @@ type BackupReference struct {
 
 // RestoreSpec says what is restored and how. All but abort, planOnly and
 // timeToLive is fixed at creation.
-// +kubebuilder:validation:XValidation:rule="self.source == oldSelf.source && self.goLive == oldSelf.goLive && self.verify == oldSelf.verify && self.credentials == oldSelf.credentials && self.scope == oldSelf.scope && self.stepTimeout == oldSelf.stepTimeout && has(self.inPlace) == has(oldSelf.inPlace) && (!has(self.inPlace) || self.inPlace == oldSelf.inPlace) && has(self.database) == has(oldSelf.database) && (!has(self.database) || self.database == oldSelf.database) && has(self.drill) == has(oldSelf.drill) && (!has(self.drill) || self.drill == oldSelf.drill) && has(self.ebs) == has(oldSelf.ebs) && (!has(self.ebs) || self.ebs == oldSelf.ebs) && has(self.remap) == has(oldSelf.remap) && (!has(self.remap) || self.remap == oldSelf.remap)",message="a restore's spec cannot be changed, except abort, planOnly and timeToLive; delete it and create another"
+// +kubebuilder:validation:XValidation:rule="self.source == oldSelf.source && self.goLive == oldSelf.goLive && self.verify == oldSelf.verify && self.credentials == oldSelf.credentials && self.scope == oldSelf.scope && self.dataFrom == oldSelf.dataFrom && self.stepTimeout == oldSelf.stepTimeout && has(self.inPlace) == has(oldSelf.inPlace) && (!has(self.inPlace) || self.inPlace == oldSelf.inPlace) && has(self.database) == has(oldSelf.database) && (!has(self.database) || self.database == oldSelf.database) && has(self.drill) == has(oldSelf.drill) && (!has(self.drill) || self.drill == oldSelf.drill) && has(self.ebs) == has(oldSelf.ebs) && (!has(self.ebs) || self.ebs == oldSelf.ebs) && has(self.remap) == has(oldSelf.remap) && (!has(self.remap) || self.remap == oldSelf.remap)",message="a restore's spec cannot be changed, except abort, planOnly and timeToLive; delete it and create another"
 // +kubebuilder:validation:XValidation:rule="!self.planOnly || oldSelf.planOnly",message="planOnly cannot be set on a restore that may have begun; set abort"
 // +kubebuilder:validation:XValidation:rule="self.abort || !oldSelf.abort",message="an abort cannot be taken back; create another restore"
 // +kubebuilder:validation:XValidation:rule="[has(self.inPlace), has(self.database), has(self.drill), self.goLive].filter(x, x).size() <= 1",message="inPlace, database, drill and goLive exclude each other: in place is live by itself, one database goes into an instance that runs, and a drill is removed again"
@@ -107,8 +107,8 @@ type RestoreSpec struct {
 	// before. It cannot be taken back, and does nothing once the restore has ended.
 	// +kubebuilder:default=false
 	Abort bool `json:"abort"`
-	// StepTimeout bounds each step of the restore. A verification is bounded by the
-	// time without progress.
+	// StepTimeout bounds each step of the restore. A verification, and volumes that are
+	// filled from files, are bounded by the time without progress.
 	// +kubebuilder:default="15m"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="stepTimeout must lie between 1s and 24h"
 	StepTimeout metav1.Duration `json:"stepTimeout,omitzero"`

@@ -20,6 +20,9 @@ const isDefault = "snapshot.storage.kubernetes.io/is-default-class"
 func makeClasses(ctx context.Context, c *harness.Cluster, o options) (classes map[string]*string, remove func(context.Context) error, err error) {
 	classes, remove = map[string]*string{}, func(context.Context) error { return nil }
 	for _, driver := range o.drivers {
+		if driver == driverLocal {
+			continue
+		}
 		if driver == driverPlain {
 			classes[driver] = nil
 			if o.class != "" {

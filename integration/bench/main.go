@@ -46,18 +46,28 @@ func bench(ctx context.Context, o options, args []string, out, say io.Writer) (e
 	_, _ = fmt.Fprint(out, where(ctx, c, image, args, o))
 	began := time.Now()
 	var results []result
-	for _, nodes := range o.nodes {
-		s := &stage{c: c, o: o, nodes: nodes, image: image, classes: classes, say: say}
+	for _, s := range stages(o) {
+		s.c, s.o, s.image, s.classes, s.say = c, o, image, classes, say
 		r, stageErr := s.run(ctx)
 		results = append(results, r)
 		if stageErr != nil {
-			err = errors.Join(err, fmt.Errorf("%d nodes: %w", nodes, stageErr))
+			err = errors.Join(err, fmt.Errorf("%s: %w", s.title(), stageErr))
 			break // what is left behind, or not to be reached, spoils the rest
 		}
 	}
 	_, _ = fmt.Fprintf(out, "%-12s%s, load average %s\n", "took", time.Since(began).Round(time.Second), page.LoadAverage())
 	report(out, o, results)
 	return errors.Join(err, failed(results))
+}
+
+// stages are all CHTs that are needed.
+func stages(o options) (all []*stage) {
+	for _, nodes := range o.nodes {
+		for _, on := range o.storages() {
+			all = append(all, &stage{nodes: nodes, storage: on})
+		}
+	}
+	return all
 }
 
 // failed is an error when a sample is: figures of a product that fails are none.

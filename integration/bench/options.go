@@ -16,12 +16,15 @@ import (
 const (
 	driverPlain = "plain" // as it is
 	driverCloud = "cloud" // with the delays of a cloud's volumes
+	driverLocal = "local" // none: a directory of the node's own disk, without snapshots
 )
 
 // Ways of taking a set of snapshots. Those of the product carry its mode's name.
 const (
 	wayNone   = "None"   // the product, nothing held
 	waySeries = "Series" // freeze, snapshot, wait, thaw: one node after the other
+	wayFile   = "File"   // the product: pause, measure the files, go on, copy
+	wayStop   = "Stop"   // stop CouchDB, copy, start it
 )
 
 // options are the flags.
@@ -29,7 +32,7 @@ type options struct {
 	nodes                    []int
 	modes, drivers           []string
 	backups                  int
-	class                    string
+	class, fileClass         string
 	cutLatency, readyLatency time.Duration
 	maxStall                 time.Duration
 	rate                     float64
@@ -38,8 +41,35 @@ type options struct {
 	install, quick, verbose  bool
 }
 
-// ways are all that is measured, the product's modes first.
-func (o options) ways() []string { return append(slices.Clone(o.modes), wayNone, waySeries) }
+// ways are all that is measured on a driver's volumes, the product's first.
+func (o options) ways(driver string) []string {
+	if driver == driverLocal {
+		return []string{wayFile, wayStop}
+	}
+	return append(slices.Clone(o.modes), wayNone, waySeries)
+}
+
+// storages are the storage classes that a CHT is needed on ("" is the cluster's
+// default), each with its drivers.
+func (o options) storages() (all []storage) {
+	snapshots := storage{}
+	for _, driver := range o.drivers {
+		if driver == driverLocal {
+			all = append(all, storage{o.fileClass, []string{driver}})
+			continue
+		}
+		snapshots.drivers = append(snapshots.drivers, driver)
+	}
+	if len(snapshots.drivers) > 0 {
+		all = append([]storage{snapshots}, all...)
+	}
+	return all
+}
+
+type storage struct {
+	class   string
+	drivers []string
+}
 
 // parse reads the flags. --quick changes defaults only: what is given stands.
 func parse(args []string) (options, error) {
@@ -47,9 +77,10 @@ func parse(args []string) (options, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.StringVar(&nodes, "nodes", "1,3,6", "comma list of numbers of CouchDB nodes")
 	flags.StringVar(&modes, "modes", "Freeze,Pause", "comma list of the product's quiesce modes; None and the series are always taken")
-	flags.StringVar(&drivers, "drivers", "plain,cloud", "comma list: plain (the driver as it is), cloud (with --cut-latency and --ready-latency; needs the testbed)")
+	flags.StringVar(&drivers, "drivers", "plain,cloud,local", "comma list: plain (the driver as it is), cloud (with --cut-latency and --ready-latency; needs the testbed), local (no driver: method File on volumes of --file-class; needs the testbed)")
 	flags.IntVar(&o.backups, "backups", 12, "backups of each kind")
 	flags.StringVar(&o.class, "class", "", "VolumeSnapshotClass of plain; default: the cluster's default")
+	flags.StringVar(&o.fileClass, "file-class", "local-path", "StorageClass of local: hostPath volumes of this machine")
 	flags.DurationVar(&o.cutLatency, "cut-latency", 300*time.Millisecond, "cloud: time until a volume's point in time is fixed")
 	flags.DurationVar(&o.readyLatency, "ready-latency", 2*time.Second, "cloud: time from then until the snapshot is ready to use")
 	flags.DurationVar(&o.maxStall, "max-stall", 30*time.Second, "spec.maxStall, and the bound of each freeze of the series")
@@ -100,8 +131,8 @@ func (o *options) setLists(modes, drivers string) error {
 		o.modes = append(o.modes, one)
 	}
 	for _, one := range strings.Split(drivers, ",") {
-		if one != driverPlain && one != driverCloud {
-			return fmt.Errorf("--drivers: %q is neither %s nor %s", one, driverPlain, driverCloud)
+		if one != driverPlain && one != driverCloud && one != driverLocal {
+			return fmt.Errorf("--drivers: %q is none of %s, %s and %s", one, driverPlain, driverCloud, driverLocal)
 		}
 		if slices.Contains(o.drivers, one) {
 			return fmt.Errorf("--drivers: %s is there twice", one)

@@ -23,18 +23,28 @@ const (
 // product takes a backup with the product, and removes it again. Only the backup
 // itself is in the sample's figures, not its removal.
 func (s *stage) product(ctx context.Context, one *sample) error {
-	spec := api.BackupSpec{Quiesce: api.Quiesce(one.way), MaxStall: metav1.Duration{Duration: s.o.maxStall}, Attempts: 1, VolumeSnapshotClassName: s.classes[one.driver]}
+	spec := api.BackupSpec{Quiesce: one.mode(), MaxStall: metav1.Duration{Duration: s.o.maxStall}, Attempts: 1, VolumeSnapshotClassName: s.classes[one.driver]}
+	if one.way == wayFile {
+		spec.Method, spec.VolumeSnapshotClassName = api.MethodFile, nil
+	}
 	before, err := read(ctx, s.c)
 	if err != nil {
 		return err
 	}
+	peaks := func() {}
+	if one.way == wayFile && s.c.Local {
+		copiers, controller := watchPeaks(copierCommand), watchPeaks(controllerCommand)
+		peaks = func() { one.copiers, one.controller = copiers(), controller() }
+	}
 	one.began = time.Now()
 	b, err := s.c.CreateBackup(ctx, s.namespace, "bench-"+rand.String(6), spec)
 	if err != nil {
+		peaks()
 		return err
 	}
 	done, err := s.c.WaitBackup(ctx, b, backupWithin, nil)
 	one.done = time.Now()
+	peaks()
 	if err == nil {
 		err = one.learn(done)
 	}
@@ -45,14 +55,34 @@ func (s *stage) product(ctx context.Context, one *sample) error {
 	return errors.Join(err, readErr, removeBackup(ctx, s.c, b))
 }
 
+// mode is how the product holds the nodes.
+func (s *sample) mode() api.Quiesce {
+	if s.way == wayFile {
+		return api.QuiescePause
+	}
+	return api.Quiesce(s.way)
+}
+
 // learn takes the moments from a backup's status.
 func (s *sample) learn(b *api.Backup) error {
 	t := b.Status.Timeline
 	if b.Status.Phase != api.PhaseCompleted || t == nil {
 		return fmt.Errorf("backup %s/%s is %s: %s: %s", b.Namespace, b.Name, b.Status.Phase, harness.Reason(b.Status.Conditions), message(b))
 	}
-	if string(b.Status.QuiesceMode) != s.way {
-		return fmt.Errorf("backup %s/%s was taken in mode %s, not %s: %s", b.Namespace, b.Name, b.Status.QuiesceMode, s.way, b.Status.QuiesceReason)
+	if b.Status.QuiesceMode != s.mode() {
+		return fmt.Errorf("backup %s/%s was taken in mode %s, not %s: %s", b.Namespace, b.Name, b.Status.QuiesceMode, s.mode(), b.Status.QuiesceReason)
+	}
+	for _, v := range b.Status.Volumes {
+		if v.File == nil {
+			continue
+		}
+		s.files += int64(v.File.Files)
+		if v.File.Size != nil {
+			s.bytes += v.File.Size.Value()
+		}
+		if v.File.Sent != nil {
+			s.sent += v.File.Sent.Value()
+		}
 	}
 	s.start, s.quiesced, s.cut, s.released = t.QuiesceStart.Time, t.Quiesced.Time, t.Cut.Time, t.Released.Time
 	return nil

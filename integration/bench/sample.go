@@ -18,6 +18,11 @@ type sample struct {
 	err                            error
 	used                           *usage // the product's ways, where it could be told
 	seen                           view
+	// Of wayFile: files and bytes at the cut, bytes that were sent to the repository,
+	// and what each copier, and the controller, took at most.
+	files, bytes, sent int64
+	copiers            peaks
+	controller         peaks
 }
 
 // hold is one node's turn in the series.

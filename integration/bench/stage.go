@@ -26,7 +26,9 @@ type stage struct {
 	c         *harness.Cluster
 	o         options
 	nodes     int
+	storage   storage
 	namespace string
+	deployed  chtdeploy.Options
 	image     string             // of the controller, whose freezers the series uses
 	classes   map[string]*string // by driver setting
 	say       io.Writer
@@ -34,6 +36,8 @@ type stage struct {
 
 // result is what a stage found.
 type result struct {
+	nodes   int
+	class   string // of its volumes, "" for the cluster's default
 	samples []sample
 	idle    *usage // nil where the controller was replaced meanwhile
 	// quiet are latencies of writes that touch no sample, in milliseconds.
@@ -45,8 +49,9 @@ type result struct {
 // run deploys a CHT, writes to it, takes all samples and removes it. It returns
 // what it has also with an error.
 func (s *stage) run(ctx context.Context) (r result, err error) {
+	r.nodes, r.class = s.nodes, s.storage.class
 	s.namespace = fmt.Sprintf("bench-%d-%s", s.nodes, rand.String(5))
-	s.sayf("%d nodes: deploy a CHT in namespace %s", s.nodes, s.namespace)
+	s.sayf("%s: deploy a CHT in namespace %s", s.title(), s.namespace)
 	defer func() { err = errors.Join(err, s.remove(ctx)) }()
 	if err := s.deploy(ctx); err != nil {
 		return r, err
@@ -71,6 +76,13 @@ func (s *stage) run(ctx context.Context) (r result, err error) {
 	return r, errors.Join(err, ctx.Err())
 }
 
+func (s *stage) title() string {
+	if s.storage.class == "" {
+		return fmt.Sprintf("%d nodes", s.nodes)
+	}
+	return fmt.Sprintf("%d nodes on %s", s.nodes, s.storage.class)
+}
+
 func (s *stage) deploy(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, deployWithin, errors.New("it was not up after "+deployWithin.String()))
 	defer cancel()
@@ -78,7 +90,8 @@ func (s *stage) deploy(ctx context.Context) error {
 		return err
 	}
 	o := chtdeploy.Defaults(s.namespace, s.c.CHTImages())
-	o.Nodes, o.Components = s.nodes, chtdeploy.Components{HAProxy: true, Healthcheck: true}
+	o.Nodes, o.StorageClass, o.Components = s.nodes, s.storage.class, chtdeploy.Components{HAProxy: true, Healthcheck: true}
+	s.deployed = o
 	if err := s.c.Deploy(ctx, o); err != nil {
 		return err
 	}
@@ -106,8 +119,8 @@ func (s *stage) watchIdle(ctx context.Context) (*usage, error) {
 // rounds takes all samples, each kind once a round.
 func (s *stage) rounds(ctx context.Context) []sample {
 	var kinds []sample
-	for _, driver := range s.o.drivers {
-		for _, way := range s.o.ways() {
+	for _, driver := range s.storage.drivers {
+		for _, way := range s.o.ways(driver) {
 			kinds = append(kinds, sample{nodes: s.nodes, driver: driver, way: way})
 		}
 	}
@@ -132,8 +145,11 @@ func (s *stage) rounds(ctx context.Context) []sample {
 // armed first, which comes whatever becomes of this process.
 func (s *stage) guarded(ctx context.Context, one *sample) error {
 	take := s.product
-	if one.way == waySeries {
+	switch one.way {
+	case waySeries:
 		take = s.series
+	case wayStop:
+		take = s.stopped
 	}
 	if !s.c.Local || one.way != waySeries && one.way != string(api.QuiesceFreeze) {
 		return take(ctx, one)
@@ -160,10 +176,10 @@ func (s *stage) guarded(ctx context.Context, one *sample) error {
 
 func (s *stage) progress(round int, one sample) {
 	if one.err != nil {
-		s.sayf("%d nodes, round %d of %d, %s, %s: %v", s.nodes, round+1, s.o.backups, one.driver, one.way, one.err)
+		s.sayf("%s, round %d of %d, %s, %s: %v", s.title(), round+1, s.o.backups, one.driver, one.way, one.err)
 		return
 	}
-	s.sayf("%d nodes, round %d of %d, %s, %s: %s ms (in all %s)", s.nodes, round+1, s.o.backups, one.driver, one.way,
+	s.sayf("%s, round %d of %d, %s, %s: %s ms (in all %s)", s.title(), round+1, s.o.backups, one.driver, one.way,
 		millis(inMillis(one.stall())), one.done.Sub(one.began).Round(100*time.Millisecond))
 }
 

@@ -153,9 +153,21 @@ func install(ctx context.Context, t *testing.T, c *harness.Cluster, home string,
 func killable(ctx context.Context, t *testing.T, c *harness.Cluster, namespace string) *harness.Cluster {
 	t.Helper()
 	own := *c
-	own.Home = namespace + "-backup"
-	install(ctx, t, &own, own.Home, []string{namespace}, map[string]any{"namespaces": []any{namespace}, "namespaceOverride": own.Home,
-		"controller": map[string]any{"catalog": map[string]any{"url": "none"}}})
+	own.Home = c.TempNamespace(t, "controller")
+	h := c.Helm(own.Home)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+		defer cancel()
+		err := emptied(ctx, c, namespace)
+		_, uninstallErr := h.Uninstall(ctx, "own")
+		if err := errors.Join(err, uninstallErr); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := h.Install(ctx, "own", c.ChartFolder("cht-backup"), harness.Overlaid(c.ControllerValues(), map[string]any{
+		"namespaces": []any{namespace}, "controller": map[string]any{"catalog": map[string]any{"url": "none"}}})); err != nil {
+		t.Fatal(err)
+	}
 	return &own
 }
 

@@ -32,8 +32,8 @@ var (
 
 // CheckIdentity checks whose a record says it is, as it stands in keys and labels.
 func CheckIdentity(namespace, name, uid string) error {
-	if errs := validation.IsDNS1123Label(namespace); len(errs) > 0 {
-		return fmt.Errorf("namespace %q: %s", clip(namespace), errs[0])
+	if errs := validation.IsDNS1123Label(strings.TrimSuffix(namespace, composeEnd)); len(errs) > 0 || len(namespace) > validation.DNS1123LabelMaxLength {
+		return fmt.Errorf("namespace %q: %s", clip(namespace), append(errs, "it is too long")[0])
 	}
 	if errs := validation.IsDNS1123Subdomain(name); len(errs) > 0 {
 		return fmt.Errorf("name %q: %s", clip(name), errs[0])
@@ -72,6 +72,9 @@ func (r Record) Check() error {
 	}
 	if err := r.checkImages(); err != nil {
 		return err
+	}
+	if err := r.checkCompose(); err != nil {
+		return fmt.Errorf("compose: %w", err)
 	}
 	return r.checkObjects()
 }
@@ -127,8 +130,11 @@ func (n Node) check() error {
 			return fmt.Errorf("%s %q %w", what, clip(path), err)
 		}
 	}
-	if m := n.Method; m != "" && m != api.MethodCSI && m != api.MethodEBS {
+	if m := n.Method; m != "" && m != api.MethodCSI && m != api.MethodEBS && m != api.MethodFile {
 		return fmt.Errorf("method %q is not known to this version", clip(string(m)))
+	}
+	if err := n.checkFile(); err != nil {
+		return err
 	}
 	if err := checkText("snapshotHandle", n.SnapshotHandle, maxText); err != nil {
 		return err

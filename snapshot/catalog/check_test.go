@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/api/resource"
+
 	api "github.com/medic/cht-backup/api/v1alpha1"
 )
 
@@ -22,6 +24,13 @@ func TestCheck(t *testing.T) {
 			r.Nodes[0].EBS, r.Nodes[0].Method = v, api.MethodEBS
 		}
 	}
+	file := func(change func(*api.FileVolume)) func(*Record) {
+		return func(r *Record) {
+			f := &api.FileVolume{Repository: "0a1b2c", Tree: "20260701T120000.000000Z_0e5f-7_couchdb-1", Files: 7, Size: resource.NewQuantity(7, resource.BinarySI), Complete: true}
+			change(f)
+			r.Nodes[0].File, r.Nodes[0].Method, r.Nodes[0].SnapshotHandle, r.Nodes[0].Driver = f, api.MethodFile, "", ""
+		}
+	}
 	object := func(text string) func(*Record) {
 		return func(r *Record) { r.Objects = append(r.Objects, json.RawMessage(text)) }
 	}
@@ -31,6 +40,15 @@ func TestCheck(t *testing.T) {
 	}{
 		"an EBS volume":         {ebs(func(*api.EBSVolume) {}), ""},
 		"a data path deep down": {func(r *Record) { r.Nodes[0].DataSubPath = "storage/medic-core/couchdb/data" }, ""},
+		"files":                 {file(func(*api.FileVolume) {}), ""},
+		"files on their way":    {file(func(f *api.FileVolume) { f.Tree, f.Complete = "", false }), ""},
+		"files beside":          {func(r *Record) { file(func(*api.FileVolume) {})(r); r.Nodes[0].Method = api.MethodCSI }, ""},
+		"files nowhere":         {func(r *Record) { r.Nodes[0].Method = api.MethodFile }, "where the files are"},
+		"a repository":          {file(func(f *api.FileVolume) { f.Repository = "../heads" }), "repository"},
+		"a tree":                {file(func(f *api.FileVolume) { f.Tree = "20260701T120000.000000Z_../../x_couchdb" }), "tree"},
+		"no tree":               {file(func(f *api.FileVolume) { f.Tree = "" }), "tree"},
+		"files' size":           {file(func(f *api.FileVolume) { f.Size = resource.NewQuantity(-1, resource.BinarySI) }), "no size"},
+		"dropped files":         {file(func(f *api.FileVolume) { f.Dropped = []string{"a\x1b[2J"} }), "cannot be shown"},
 		"an object elsewhere":   {object(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"x"}}`), "namespace"},
 		"by another case":       {object(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"x"},"Metadata":{"namespace":"cht-kilifi"}}`), "namespace"},
 		"an object twice":       {object(string(record("u").Objects[0])), "twice"},

@@ -111,7 +111,7 @@ func DrillResult(r *api.Restore) string {
 		return Verified
 	}
 	switch readyReason(r.Status.Conditions) {
-	case api.ReasonVerificationFailed, api.ReasonShardsMissing, api.ReasonPrepareFailed: // of a drill, the last only where a volume has no data
+	case api.ReasonVerificationFailed, api.ReasonShardsMissing, api.ReasonRepositoryDamaged, api.ReasonPrepareFailed: // of a drill, the last only where a volume has no data
 		return Disproved
 	case api.ReasonAborted:
 		return Aborted

@@ -37,6 +37,7 @@ var targets = []target{
 	{"snapshot-controller", ".", snapshotter + "snapshot-controller", nil},
 	{"csi-snapshotter", ".", snapshotter + "csi-snapshotter", nil},
 	{"loopcsi", ".", "./cmd/loopcsi", []string{"cmd/loopcsi", "loopcsi", "mounts", "tool"}},
+	{"local-path-provisioner", ".", "./cmd/local-path-provisioner", []string{"cmd/local-path-provisioner", "localpath"}},
 	{"probe", ".", "./cmd/probe", []string{"cmd/probe"}},
 	{"csi-provisioner", "provisioner", "github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner", nil},
 }

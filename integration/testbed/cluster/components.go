@@ -71,6 +71,8 @@ func (t *Testbed) components(bin map[string]string) []component {
 	return append(all,
 		component{name: "snapshot-controller", argv: []string{bin["snapshot-controller"], "--kubeconfig=" + kubeconfig,
 			"--retry-interval-start=100ms", "--retry-interval-max=1s", "--worker-threads=64", "--kube-api-qps=200", "--kube-api-burst=400"}},
+		component{name: "local-path-provisioner", alias: "local-path", argv: []string{bin["local-path-provisioner"], "--kubeconfig=" + kubeconfig,
+			"--name=" + LocalPath, "--dir=" + t.localPathDir(), "--node=" + NodeName}},
 		component{name: kubelet, ready: t.httpOK("http://" + nodeIP + ":10248/healthz"), argv: []string{k8s(kubelet),
 			"--config=" + t.path("kubelet.yaml"), "--kubeconfig=" + t.path("kubelet.kubeconfig"), "--root-dir=" + t.path("kubelet"),
 			"--cert-dir=" + t.path("pki", "kubelet"), "--hostname-override=" + NodeName, "--node-ip=" + nodeIP}},
@@ -104,6 +106,9 @@ func (t *Testbed) csi(bin map[string]string, names csiNames, driver string, flag
 	}
 	return all
 }
+
+// localPathDir holds the volumes of class local-path, on the machine's own disk.
+func (t *Testbed) localPathDir() string { return t.path("local-path") }
 
 func (t *Testbed) socket(driver string) string {
 	return t.path("kubelet", "plugins", driver, "csi.sock")

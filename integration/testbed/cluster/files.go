@@ -21,7 +21,7 @@ func (t *Testbed) values() map[string]any {
 	return map[string]any{
 		"Dir": t.Dir, "Node": NodeName, "NodeIP": nodeIP, "PodCIDR": PodCIDR, "ServiceCIDR": ServiceCIDR,
 		"DNSIP": dnsIP, "DNSPort": dnsPort, "Cgroup": cgroup, "PauseImage": pauseImage, "Netns": Netns,
-		"Driver": Driver, "NoSnapDriver": NoSnapDriver, "EBSDriver": EBSDriver, "Kubeconfig": t.Kubeconfig(), "Socket": t.containerdSocket(),
+		"Driver": Driver, "NoSnapDriver": NoSnapDriver, "EBSDriver": EBSDriver, "LocalPath": LocalPath, "LocalPathDir": t.localPathDir(), "Kubeconfig": t.Kubeconfig(), "Socket": t.containerdSocket(),
 		"Version": build.KubernetesVersion,
 	}
 }

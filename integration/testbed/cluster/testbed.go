@@ -26,6 +26,9 @@ const (
 	Driver       = "loop.csi.cht-backup.test"
 	NoSnapDriver = "nosnap.csi.cht-backup.test"
 	EBSDriver    = "ebs.csi.aws.com"
+	// LocalPath is the provisioner of k3s' class local-path, by its own name: it shows
+	// in claims and volumes, and there is nothing else to know such a volume by.
+	LocalPath = "rancher.io/local-path"
 
 	nodeIP     = "10.97.255.2"
 	hostIP     = "10.97.255.1"

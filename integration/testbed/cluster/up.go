@@ -100,7 +100,8 @@ func (t *Testbed) bringUp(ctx context.Context, bin map[string]string) error {
 
 func (t *Testbed) makeStorage() error {
 	root := t.path("kubelet")
-	if err := errors.Join(os.MkdirAll(root, 0o750), os.MkdirAll(t.path("local"), 0o777), os.Chmod(t.path("local"), 0o777)); err != nil {
+	if err := errors.Join(os.MkdirAll(root, 0o750), os.MkdirAll(t.localPathDir(), 0o755),
+		os.MkdirAll(t.path("local"), 0o777), os.Chmod(t.path("local"), 0o777)); err != nil {
 		return err
 	}
 	if err := unix.Mount(root, root, "", unix.MS_BIND, ""); err != nil {

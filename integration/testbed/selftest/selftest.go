@@ -23,6 +23,7 @@ type run struct {
 	client    *kube.Client
 	namespace string
 	out       io.Writer
+	onDisk    volumeOnDisk
 }
 
 // Run proves it all, in a namespace of its own.
@@ -46,7 +47,7 @@ func Run(ctx context.Context, bed *cluster.Testbed, out io.Writer) error {
 			return err
 		}
 		return client.WaitGone(cleaning, "/api/v1/namespaces", r.namespace)
-	}))
+	}), r.localPathGone(cleaning))
 }
 
 func (r *run) steps(ctx context.Context) error {
@@ -108,6 +109,7 @@ func (r *run) steps(ctx context.Context) error {
 				return err
 			})
 		},
+		func() error { return r.localPath(ctx) },
 	)
 }
 

@@ -58,6 +58,15 @@ type Volume struct {
 	// Region and Zone of an EBS volume.
 	Region string `json:"region,omitempty"`
 	Zone   string `json:"zone,omitempty"`
+	// Files is the copy of its files, below v1/files/ in the same bucket; nil for none.
+	Files *Files `json:"fileCopy,omitempty"`
+}
+
+// Files is a copy of one node's files.
+type Files struct {
+	Repository string `json:"repository"`
+	Tree       string `json:"tree"`
+	Bytes      int64  `json:"bytes"`
 }
 
 // File is one object of a record.
@@ -143,8 +152,11 @@ func (m Manifest) check() error {
 	}
 	texts := []string{m.Cluster, m.Program, m.CouchDB}
 	for _, n := range m.Nodes {
-		if n.Method != api.MethodCSI && n.Method != api.MethodEBS || n.CapacityBytes < 0 || !driverForm.MatchString(n.Driver) {
+		if n.Method != api.MethodCSI && n.Method != api.MethodEBS && n.Method != api.MethodFile || n.CapacityBytes < 0 || !driverForm.MatchString(n.Driver) {
 			return fmt.Errorf("node %q: its method, driver or size cannot be", clip(n.Service))
+		}
+		if f := n.Files; f == nil && n.Method == api.MethodFile || f != nil && (!catalog.IsRepository(f.Repository) || !catalog.IsTree(f.Tree) || f.Bytes < 0) {
+			return fmt.Errorf("node %q: its files are in no repository that can be", clip(n.Service))
 		}
 		texts = append(texts, n.Service, n.Handle, n.Region, n.Zone)
 	}
@@ -247,6 +259,12 @@ func manifestOf(r catalog.Record, cluster, program string) Manifest {
 		}
 		if n.EBS != nil {
 			v.Region, v.Zone = n.EBS.Region, n.EBS.Zone
+		}
+		if f := n.File; f != nil && f.Complete {
+			v.Files = &Files{Repository: f.Repository, Tree: f.Tree}
+			if f.Size != nil {
+				v.Files.Bytes = f.Size.Value()
+			}
 		}
 		m.Nodes = append(m.Nodes, v)
 	}

@@ -40,9 +40,11 @@ type Sink interface {
 	// interrupted filling of the same tree has completed.
 	Begin(ctx context.Context, files []tree.Meta, key tree.HashKey) (done []int, err error)
 	// Put writes a file: it takes frames in order from next until that gives io.EOF,
-	// compares each with its ID, and has the file on disk, whole, before it returns. What
-	// it could not write whole is not there.
+	// compares each with its ID, and has the file whole before it returns; on disk, and
+	// among those that Begin tells as done, some time later, since waiting for the disk
+	// once for many small files is what makes them quick. What it could not write whole is
+	// not there.
 	Put(ctx context.Context, file int, next func() (Frame, error)) error
-	// Finish says that all files are there.
+	// Finish says that all files are there, and has them on disk before it returns.
 	Finish(ctx context.Context) error
 }
