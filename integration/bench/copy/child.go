@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -74,13 +77,14 @@ func work(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	a := answer{Took: time.Since(began), Sent: cost.Sent}
-	a.CPU, a.PeakKB = used(unix.RUSAGE_SELF)
+	a := answer{Took: time.Since(began), CPU: cpu(), Sent: cost.Sent}
 	if o.Back != "" {
 		if a.Restored, err = r.Restore(ctx, o.Back); err != nil {
 			return err
 		}
-		_, a.PeakKB = used(unix.RUSAGE_SELF)
+	}
+	if a.PeakKB, err = peakKB(); err != nil {
+		return err
 	}
 	if err := r.Close(); err != nil {
 		return err
@@ -88,12 +92,28 @@ func work(ctx context.Context, in io.Reader, out io.Writer) error {
 	return json.NewEncoder(out).Encode(a)
 }
 
-func used(who int) (cpu time.Duration, peakKB int64) {
+// cpu is what this process used of the processors.
+func cpu() time.Duration {
 	var u syscall.Rusage
-	if err := syscall.Getrusage(who, &u); err != nil {
-		return 0, 0
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), u.Maxrss
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// peakKB is the peak of this process's memory. The one that getrusage tells begins with
+// that of whoever started it.
+func peakKB() (int64, error) {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, found := strings.CutPrefix(line, "VmHWM:"); found {
+			return strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
+		}
+	}
+	return 0, errors.New("/proc/self/status tells no peak")
 }
 
 // plain is cp, with a sync of the file system after it where wanted.
@@ -102,10 +122,6 @@ func plain(ctx context.Context, from, to string, sync bool) (a answer, err error
 	cmd := exec.CommandContext(ctx, "cp", "-r", from, to)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return a, fmt.Errorf("cp -r %s %s: %w: %s", from, to, err, out)
-	}
-	u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	if ok {
-		a.PeakKB = u.Maxrss
 	}
 	a.CPU = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	if sync {

@@ -36,12 +36,12 @@ func (r *run) report(out io.Writer) {
 				continue
 			}
 			a := fastest(turns)
-			written := "-"
+			written, peak := "-", "-"
 			if !w.cp {
-				written = fmt.Sprintf("%.0f", float64(a.Sent)/(1<<20))
+				written, peak = fmt.Sprintf("%.0f", float64(a.Sent)/(1<<20)), fmt.Sprintf("%.0f", megabytes(a.PeakKB))
 			}
 			t.Row(w.name, fmt.Sprint(len(turns)), a.Took.Round(10*time.Millisecond).String(), fmt.Sprintf("%.0f", rate(s.mib, a.Took)),
-				share(a, fastest(cp)), share(a, fastest(synced)), fmt.Sprintf("%.1f", a.CPU.Seconds()), written, fmt.Sprintf("%.0f", megabytes(a.PeakKB)))
+				share(a, fastest(cp)), share(a, fastest(synced)), fmt.Sprintf("%.1f", a.CPU.Seconds()), written, peak)
 			if w.restore {
 				t.Row("the way back", fmt.Sprint(len(turns)), a.Restored.Round(10*time.Millisecond).String(), fmt.Sprintf("%.0f", rate(s.mib, a.Restored)), "", "", "", "", "")
 			}
