@@ -1,0 +1,115 @@
+package compose
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/compose/project"
+	"github.com/medic/cht-backup/snapshot/file/tree"
+)
+
+// Copied is one node's files in the repository.
+type Copied struct {
+	Repository, Tree string
+	Files            tree.Tree
+	// Sent bytes of all nodes up to this one's end.
+	Sent int64
+}
+
+// maxSecret is how much of a project's files goes into one record.
+const maxSecret = 2 << 20
+
+// volume says in a record where a node's files are. The places on the volume, and the
+// claim, are those that charts/cht has.
+func volume(n Node, erlang string, c Copied) catalog.Node {
+	dropped := c.Files.Dropped
+	if most := 10; len(dropped) > most {
+		dropped = append(slices.Clone(dropped[:most]), fmt.Sprintf("and %d more", len(dropped)-most))
+	}
+	return catalog.Node{
+		Service: n.Service, ErlangName: erlang, Claim: n.Service + "-claim0", CapacityBytes: capacity(c.Files.Size()),
+		DataSubPath: "data", ConfigSubPath: "local.d", ConfigOnVolume: true, Method: api.MethodFile,
+		File: &api.FileVolume{Repository: c.Repository, Tree: c.Tree, Files: int32(len(c.Files.Files)), //nolint:gosec // far below
+			Size: resource.NewQuantity(c.Files.Size(), resource.BinarySI), Sent: resource.NewQuantity(c.Sent, resource.BinarySI), Dropped: dropped, Complete: true},
+	}
+}
+
+// capacity is the size of a volume for so many bytes of files: a host's disk says nothing
+// of it. Compaction needs as much again.
+func capacity(bytes int64) int64 {
+	const gib = 1 << 30
+	return max(10*gib, (3*bytes+gib-1)/gib*gib)
+}
+
+var notInKey = regexp.MustCompile(`[^-._a-zA-Z0-9]`)
+
+// files gives a project's files as Secrets of the record, and where they are in them.
+func files(namespace string, i Instance) (objects []json.RawMessage, told []catalog.ComposeFile, err error) {
+	size := 0
+	for _, group := range []struct {
+		secret string
+		files  []project.File
+	}{{catalog.ComposeFilesSecret, i.Project.Files}, {catalog.ComposeCertificatesSecret, i.Certificates}} {
+		data := map[string]string{}
+		for n, f := range group.files {
+			key := fmt.Sprintf("%02d-%s", n, strings.TrimLeft(notInKey.ReplaceAllString(f.Path, "-"), "."))
+			data[key] = base64.StdEncoding.EncodeToString(f.Data)
+			told = append(told, catalog.ComposeFile{Path: f.Path, Mode: uint32(f.Mode.Perm()), Secret: group.secret, Key: key})
+			size += len(f.Data)
+		}
+		if len(data) == 0 {
+			continue
+		}
+		raw, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "Secret", "type": string(corev1.SecretTypeOpaque),
+			"metadata": metav1.ObjectMeta{Namespace: namespace, Name: group.secret}, "data": data})
+		if err != nil {
+			return nil, nil, err
+		}
+		objects = append(objects, raw)
+	}
+	if size > maxSecret {
+		return nil, nil, fmt.Errorf("the files of the project have %d bytes; %d are the most: give the directory of the CHT's alone", size, maxSecret)
+	}
+	return objects, told, nil
+}
+
+// Files gives the files of a record's project back, those of one Secret. They are there
+// once the sealed Secrets are in the record.
+func Files(r catalog.Record, secret string) ([]project.File, error) {
+	if r.Compose == nil {
+		return nil, fmt.Errorf("backup %s/%s is of no Compose project", r.Namespace, r.Name)
+	}
+	var found struct {
+		Data map[string][]byte `json:"data"`
+	}
+	for _, raw := range r.Objects {
+		o, err := catalog.CheckObject(raw, r.Namespace)
+		if err == nil && o.Kind == "Secret" && o.Metadata.Name == secret {
+			if json.Unmarshal(raw, &found) != nil { // the decoder's error may quote a value
+				return nil, fmt.Errorf("secret %s of the record cannot be read", secret)
+			}
+		}
+	}
+	var all []project.File
+	for _, f := range r.Compose.Files {
+		if f.Secret != secret {
+			continue
+		}
+		data, there := found.Data[f.Key]
+		if !there {
+			return nil, fmt.Errorf("the record does not have %s: the project's files are sealed, or were left out since there were no recipients; open them with --identity", f.Path)
+		}
+		all = append(all, project.File{Path: f.Path, Mode: project.Mode(f.Mode), Data: data})
+	}
+	return all, nil
+}
