@@ -51,11 +51,7 @@ func (b Backup) Take(ctx context.Context, i Instance) (d Done, err error) {
 	if b.Say == nil {
 		b.Say = func(string, ...any) {}
 	}
-	asked := survey.Instance{User: i.User, Password: i.Password, Credentials: "the project's .env", Members: "the containers of project " + i.Project.Name}
-	for _, n := range i.Nodes {
-		asked.Nodes = append(asked.Nodes, survey.Node{Service: n.Compose, URL: n.URL, Transport: transport(n.PID)})
-	}
-	couch, err := survey.Join(ctx, asked)
+	couch, err := survey.Join(ctx, i.Asked())
 	if err != nil {
 		return d, err
 	}
@@ -109,6 +105,15 @@ func (b Backup) Take(ctx context.Context, i Instance) (d Done, err error) {
 	}
 	d.Manifest, err = b.Bucket.Put(ctx, d.Record, bucket.Writer{Cluster: b.Host, Program: b.Program, Recipients: b.Recipients})
 	return d, err
+}
+
+// Asked is what is asked of CouchDB, and where.
+func (i Instance) Asked() survey.Instance {
+	asked := survey.Instance{User: i.User, Password: i.Password, Credentials: "the project's .env", Members: "the containers of project " + i.Project.Name}
+	for _, n := range i.Nodes {
+		asked.Nodes = append(asked.Nodes, survey.Node{Service: n.Compose, URL: n.URL, Transport: transport(n.PID)})
+	}
+	return asked
 }
 
 // begin opens a session that knows what the newest backup of each node sent.

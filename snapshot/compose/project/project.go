@@ -47,9 +47,6 @@ type File struct {
 // Compose tells whether it is a compose file; others hold the environment.
 func (f File) Compose() bool { return !strings.HasPrefix(filepath.Base(f.Path), envFile) }
 
-// Mode of a file, of what a record says.
-func Mode(bits uint32) fs.FileMode { return fs.FileMode(bits).Perm() }
-
 // Service is what is said of one.
 type Service struct {
 	Name, Image string
