@@ -1,13 +1,18 @@
 package link
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
-
-	"github.com/medic/cht-backup/snapshot/file/node"
-	"github.com/medic/cht-backup/snapshot/file/transfer"
-	"github.com/medic/cht-backup/snapshot/file/tree"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
 )
 
 // Exec runs a command in the pod's container and returns when it has ended. An error of
@@ -23,72 +28,196 @@ type Peer struct {
 	IP string
 }
 
-// Commands of the pods: what the container runs, and what is run by exec for each
-// admission.
+// Commands that are run in the pods by exec, for each admission.
 var (
 	CopierAdmit = []string{"/cht-backup", "copier", "admit"}
 	FillerAdmit = []string{"/cht-backup", "fill", "admit"}
 )
 
 // ErrLost is the error of a pod that does not answer any more, or does not know us any
-// more: it has ended or was started anew, and what it held is gone.
+// more: it has ended or was started anew, and what it held is gone; or another controller
+// has taken our place.
 var ErrLost = errors.New("the connection to the pod is lost")
 
-// Copier is a copier pod, as the controller sees it. It may be made again and again for
-// the same pod: the newest is the one that the pod listens to, and what the pod has
-// measured it still has.
-type Copier struct{}
-
-// DialCopier has the pod admit this process, and connects.
-func DialCopier(ctx context.Context, p Peer) (*Copier, error) { return nil, errors.ErrUnsupported }
-
-// Prepare has the node's files walked and opened, and what it needs checked. Again, right
-// before the nodes are held, it is quick and leaves little to Measure.
-func (c *Copier) Prepare(ctx context.Context) (node.Survey, error) {
-	return node.Survey{}, errors.ErrUnsupported
+// conversation is what the bidirectional ends of an exec stream make.
+type conversation struct {
+	io.Reader
+	io.Writer
 }
 
-// Measure makes the cut. Where ctx has a deadline the pod has the same and gives up at
-// it; without one it is an error, since nodes are held meanwhile. It is never sent twice.
-func (c *Copier) Measure(ctx context.Context) (node.Measured, error) {
-	return node.Measured{}, errors.ErrUnsupported
+// admission has the pod admit a new identity, over an exec stream.
+func admission(ctx context.Context, p Peer, command []string, own *identity) (server pin, port int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, admitWithin)
+	defer cancel()
+	stdin, input := io.Pipe()
+	output, stdout := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		err := p.Exec(ctx, command, stdin, stdout)
+		_ = stdout.CloseWithError(errors.Join(err, io.EOF))
+		_ = stdin.Close()
+		ended <- err
+	}()
+	server, port, err = askToBeAdmitted(conversation{output, input}, own)
+	_, _ = input.Close(), output.Close()
+	if err != nil {
+		cancel()
+		// The command says more than the end of its output.
+		if said := <-ended; said != nil && !errors.Is(said, context.Canceled) {
+			err = said
+		}
+		return pin{}, 0, fmt.Errorf("%s: be admitted to the pod: %w", p.Name, err)
+	}
+	return server, port, nil
 }
 
-// State tells whether the pod has measured, when, and what.
-func (c *Copier) State(ctx context.Context) (node.State, error) {
-	return node.State{}, errors.ErrUnsupported
+// connection is the client of one server.
+type connection struct {
+	name string
+	base string
+	http *http.Client
 }
 
-// Source gives the files of the cut of that name (Measured.Cut). Its Close lets the files
-// go, and ends the pod. A connection that breaks is made again, and what is read goes on
-// where it was.
-func (c *Copier) Source(cut string, key tree.HashKey) transfer.Source { return nil }
-
-// Close closes the connections. The pod keeps what it has.
-func (c *Copier) Close() {}
-
-// Filler is a filler pod, as the controller sees it: the volume that it fills. As with a
-// Copier, the newest for a pod is the one that counts.
-type Filler struct{}
-
-var _ transfer.Sink = (*Filler)(nil)
-
-// DialFiller has the pod admit this process, and connects.
-func DialFiller(ctx context.Context, p Peer) (*Filler, error) { return nil, errors.ErrUnsupported }
-
-// Begin implements transfer.Sink.
-func (f *Filler) Begin(ctx context.Context, files []tree.Meta, key tree.HashKey) ([]int, error) {
-	return nil, errors.ErrUnsupported
+// dial is admitted and makes a client; whether the pod can be reached a first call tells.
+func dial(ctx context.Context, p Peer, command []string) (*connection, error) {
+	own, err := newIdentity()
+	if err != nil {
+		return nil, err
+	}
+	server, port, err := admission(ctx, p, command, own)
+	if err != nil {
+		return nil, err
+	}
+	return &connection{
+		name: p.Name,
+		base: "https://" + net.JoinHostPort(p.IP, strconv.Itoa(port)) + "/v1",
+		http: &http.Client{Transport: &http.Transport{
+			TLSClientConfig:     own.config(server.is),
+			DialContext:         (&net.Dialer{Timeout: 5 * time.Second, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 6}}).DialContext,
+			TLSHandshakeTimeout: 10 * time.Second, DisableCompression: true,
+			MaxIdleConnsPerHost: 2 * mostTransfers, IdleConnTimeout: restful - 30*time.Second,
+			WriteBufferSize: 64 << 10, ReadBufferSize: 64 << 10,
+		}},
+	}, nil
 }
 
-// Put implements transfer.Sink. A connection that breaks is an error that wraps ErrLost:
-// dial again and begin again, what is complete is told then.
-func (f *Filler) Put(ctx context.Context, file int, next func() (transfer.Frame, error)) error {
-	return errors.ErrUnsupported
+func (c *connection) close() { c.http.CloseIdleConnections() }
+
+// stalls is how long nothing may come of a request that is answered bit by bit.
+const stalls = 5 * time.Minute
+
+// do sends a request; its answer's body ends with an error when nothing comes for too
+// long.
+func (c *connection) do(r *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	watch := time.AfterFunc(stalls, func() { cancel(fmt.Errorf("nothing came for %v", stalls)) })
+	response, err := c.http.Do(r.WithContext(ctx)) //nolint:bodyclose // by who reads it
+	if err == nil && response.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 500))
+		_ = response.Body.Close()
+		err = fmt.Errorf("%s: %s", response.Status, text)
+	}
+	if err != nil {
+		watch.Stop()
+		err = c.lost(r.Context(), ctx, err)
+		cancel(nil)
+		return nil, err
+	}
+	response.Body = &watched{response.Body, watch, func(err error) error { return c.lost(r.Context(), ctx, err) }, sync.OnceFunc(func() { watch.Stop(); cancel(nil) })}
+	return response, nil
 }
 
-// Finish implements transfer.Sink. The pod's container then ends with success.
-func (f *Filler) Finish(ctx context.Context) error { return errors.ErrUnsupported }
+// lost says of an error that is not the caller's doing that the pod is lost.
+func (c *connection) lost(asked, own context.Context, err error) error {
+	switch {
+	case asked.Err() != nil:
+		return fmt.Errorf("%s: %w", c.name, context.Cause(asked))
+	case own.Err() != nil:
+		err = context.Cause(own)
+	}
+	return fmt.Errorf("%s: %w: %w", c.name, ErrLost, err)
+}
 
-// Close closes the connections. The pod keeps what it has.
-func (f *Filler) Close() {}
+// watched is a body that something has to come of.
+type watched struct {
+	body  io.ReadCloser
+	watch *time.Timer
+	lost  func(error) error
+	stop  func()
+}
+
+func (w *watched) Read(b []byte) (int, error) {
+	n, err := w.body.Read(b)
+	w.watch.Reset(stalls)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = w.lost(err)
+	}
+	return n, err
+}
+
+func (w *watched) Close() error {
+	w.stop()
+	return w.body.Close()
+}
+
+// ask sends a call and reads what it gives.
+func ask[T any](c *connection, r *http.Request) (value T, err error) {
+	response, err := c.do(r)
+	if err != nil {
+		return value, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	var got reply[T]
+	if err := json.NewDecoder(bufio.NewReader(response.Body)).Decode(&got); err != nil {
+		if errors.Is(err, ErrLost) || r.Context().Err() != nil {
+			return value, err
+		}
+		return value, fmt.Errorf("%s: %w: its answer was cut off: %w", c.name, ErrLost, err)
+	}
+	if err := got.Problem.err(); err != nil {
+		return value, fmt.Errorf("%s: %w", c.name, err)
+	}
+	rest(response.Body)
+	return got.Value, nil
+}
+
+// rest reads what follows an answer, which is nothing: only then is its connection free
+// for the next request.
+func rest(body io.Reader) { _, _ = io.CopyN(io.Discard, body, 64) }
+
+const (
+	// tries is how often what can be asked again is asked.
+	tries = 5
+	// pause before the second time; it doubles.
+	pause = 300 * time.Millisecond
+)
+
+// strangers tells that the pod does not take us for whom it has admitted: it does not
+// change its mind.
+func strangers(err error) bool {
+	return strings.Contains(err.Error(), "remote error: tls: bad certificate")
+}
+
+// again does something until it does not lose the connection, or has done so too often
+// without coming further. A stranger's certificate does not become the right one.
+func again(ctx context.Context, do func() (further bool, err error)) error {
+	wait := pause
+	for try := 1; ; try++ {
+		further, err := do()
+		if err == nil || !errors.Is(err, ErrLost) || errors.Is(err, errStranger) || strangers(err) {
+			return err
+		}
+		if further {
+			try, wait = 1, pause
+		}
+		if try >= tries {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(wait):
+		}
+		wait *= 2
+	}
+}

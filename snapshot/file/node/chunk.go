@@ -33,20 +33,21 @@ const (
 // a chunk.
 var encoder, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(ChunkSize), zstd.WithEncoderCRC(false))
 
-func (c Compression) frame(plain, room []byte) []byte {
+// Frame compresses a chunk.
+func (c Compression) Frame(plain []byte) []byte {
 	if c == CompressionOff {
-		return stored(plain, room)
+		return stored(plain)
 	}
-	return encoder.EncodeAll(plain, room)
+	return encoder.EncodeAll(plain, nil)
 }
 
 // stored makes a frame of zstd that has its content as it is: header, then blocks of the
 // type raw.
-func stored(plain, room []byte) []byte {
-	const most = 128 << 10                                          // of a block
-	out := append(room, 0x28, 0xB5, 0x2F, 0xFD)                     // magic
-	out = append(out, 0b10100000)                                   // one segment, its size in four bytes
-	out = binary.LittleEndian.AppendUint32(out, uint32(len(plain))) //nolint:gosec // at most MaxChunk
+func stored(plain []byte) []byte {
+	const most = 128 << 10                                                // of a block
+	out := append(make([]byte, 0, len(plain)+64), 0x28, 0xB5, 0x2F, 0xFD) // magic
+	out = append(out, 0b10100000)                                         // one segment, its size in four bytes
+	out = binary.LittleEndian.AppendUint32(out, uint32(len(plain)))       //nolint:gosec // at most MaxChunk
 	for {
 		block := plain[:min(most, len(plain))]
 		plain = plain[len(block):]

@@ -188,12 +188,11 @@ func (f *Filling) Finish(ctx context.Context) error {
 	if f.batch == nil {
 		return errBegin
 	}
-	left := len(f.files) - f.batch.complete()
+	if left := len(f.files) - f.batch.complete(); left > 0 {
+		return fmt.Errorf("%d of %d files are missing", left, len(f.files))
+	}
 	if err := f.end(); err != nil {
 		return err
-	}
-	if left > 0 {
-		return fmt.Errorf("%d of %d files are missing", left, len(f.files))
 	}
 	for _, p := range f.places {
 		if err := p.removeStage(); err != nil {

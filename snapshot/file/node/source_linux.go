@@ -196,7 +196,7 @@ func (s *source) make(r io.ReaderAt, at, length int64) made {
 	if err := readAll(r, plain, at); err != nil {
 		return made{err: err}
 	}
-	return made{frame: transfer.Frame{Piece: tree.Piece{ID: s.key.IDOf(plain), Length: length}, Data: s.compression.frame(plain, nil)}}
+	return made{frame: transfer.Frame{Piece: tree.Piece{ID: s.key.IDOf(plain), Length: length}, Data: s.compression.Frame(plain)}}
 }
 
 // untouched makes sure, after all of a view was read, that it was not made anew meanwhile.

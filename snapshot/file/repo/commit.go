@@ -130,9 +130,11 @@ func (s *Session) commit(ctx context.Context, h head) error {
 	if len(signed) > maxHead || len(text) > maxUnpacked {
 		return fmt.Errorf("object %s: it would have %d bytes; %d are the most", key, len(signed), maxHead)
 	}
-	s.renewing.Lock()
+	if err := s.renewing.Acquire(ctx, 1); err != nil {
+		return err
+	}
 	err = s.intent.fresh()
-	s.renewing.Unlock()
+	s.renewing.Release(1)
 	if err != nil {
 		return err
 	}
@@ -141,14 +143,12 @@ func (s *Session) commit(ctx context.Context, h head) error {
 		s.lock.Unlock()
 		return ErrClosed
 	}
-	s.doubtful++ // until there is an answer; should this be the end, the intent stays
+	s.asking++ // should this be the end, the intent stays
 	s.lock.Unlock()
-	err = s.repo.put(ctx, key, signed)
-	if err == nil || errors.Is(err, ErrExists) {
-		s.lock.Lock()
-		s.doubtful--
-		s.lock.Unlock()
-	}
+	err = s.put(ctx, key, signed)
+	s.lock.Lock()
+	s.asking--
+	s.lock.Unlock()
 	if errors.Is(err, ErrExists) {
 		return fmt.Errorf("object %s: this session has committed a tree of that node: %w", key, err)
 	}

@@ -76,7 +76,7 @@ func (s *Seen) cut(namespace, service string, spec *api.BackupSpec, claim cht.Cl
 	tell := func(severity doctor.Severity, next, format string, args ...any) (doctor.Finding, bool) {
 		return finding(severity, CheckStorage, "claim", namespace, claim.Name, next, format, args...), true
 	}
-	if method.Choose(spec, claim, s.Classes) == api.MethodEBS {
+	if method.Choose(spec, claim, s.Classes, false) == api.MethodEBS {
 		if claim.EBS == nil {
 			return tell(doctor.Problem, "set method Auto or CSI", "method EBS is asked for, and the volume of %s is %s", service, claim.Source)
 		}
