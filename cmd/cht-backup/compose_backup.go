@@ -34,12 +34,12 @@ type composeBackup struct {
 
 func (f *composeBackup) add(flags *pflag.FlagSet) {
 	f.composeFlags.add(flags)
-	flags.StringSliceVar(&f.recipients, "recipients", nil, "`age1…,…`: public keys that .env, compose files, certificates and the repository's key are sealed to; without one they are left out")
+	flags.StringSliceVar(&f.recipients, "recipients", nil, "public keys, age1…, that .env, compose files, certificates and the repository's key are sealed to; without one they are left out")
 	flags.StringVar(&f.backup, "name", "", "name of the backup (default: backup-YYYYMMDD-HHMMSS, UTC)")
 	flags.DurationVar(&f.maxStall, "max-stall", pause.Bound, "how long CouchDB may be held, 2s at most")
 	f.keeps = map[string]*int32{}
 	for _, rule := range []string{"last", "hourly", "daily", "weekly", "monthly", "yearly"} {
-		f.keeps[rule] = flags.Int32("keep-"+rule, 0, "how many backups are kept: of "+rule)
+		f.keeps[rule] = flags.Int32("keep-"+rule, 0, "how many backups are kept, one for each of the newest periods: "+rule)
 	}
 	flags.Lookup("keep-last").Usage = "how many of the newest backups are kept; without any rule all are"
 	flags.StringVar(&f.within, "keep-within", "", "keep all that are no older, such as 48h or 14d")
