@@ -144,7 +144,7 @@ func (f *composeBackup) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	say("backup %s/%s is complete: CouchDB was held for %d ms, %d bytes were sent", namespace, f.backup, done.Stall.Milliseconds(), done.Sent)
+	say("backup %s/%s is complete: CouchDB was held for %d ms, %d bytes were sent", namespace, f.backup, done.Stall.Length().Milliseconds(), done.Sent)
 	if _, err := retire.Run(ctx); err != nil {
 		return fmt.Errorf("the backup is complete; its retention: %w", err)
 	}

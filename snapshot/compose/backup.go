@@ -42,7 +42,8 @@ type Backup struct {
 type Done struct {
 	Record   catalog.Record
 	Manifest bucket.Manifest
-	Stall    time.Duration
+	// Stall is when CouchDB was held.
+	Stall pause.Stall
 	Sent     int64
 }
 
@@ -77,8 +78,8 @@ func (b Backup) Take(ctx context.Context, i Instance) (d Done, err error) {
 	if err != nil {
 		return d, err
 	}
-	d.Stall = made.stall.Length()
-	b.Say("cut %s: CouchDB was held for %d ms", made.stall.Held.UTC().Format(time.RFC3339), d.Stall.Milliseconds())
+	d.Stall = made.stall
+	b.Say("cut %s: CouchDB was held for %d ms", made.stall.Held.UTC().Format(time.RFC3339), d.Stall.Length().Milliseconds())
 	after, _, err := couch.Take(ctx)
 	if err != nil {
 		return d, err
