@@ -148,7 +148,7 @@ func (e *Env) readsFiles(ctx context.Context, c client.Client, kept *offsiteKept
 	switch {
 	case err != nil: // the controller will say it
 	case set == "":
-		return exit.Errorf(exit.Refused, "the files of the backup are in the catalog %s, from which the controller reads them, and the one in namespace %s is set to no catalog; set value catalog.url of its chart to that, with credentials that may read it, and restore again. Nothing was made",
+		return exit.Errorf(exit.Refused, "the files of the backup are in the catalog %s, from which the controller reads them, and the one in namespace %s is set to no catalog; set value controller.catalog.url of its chart to that, with credentials that may read it, and restore again. Nothing was made",
 			kept.source, e.SystemNamespace)
 	case set != kept.source:
 		e.note("the controller reads the files from its own catalog, %s: it must be the one at %s", set, kept.source)
