@@ -34,8 +34,8 @@ const filledText = "filled"
 
 // Fillers reach fillers.
 type Fillers interface {
-	// Connect gives what the filler in that container of a pod writes to, and what ends
-	// the connection. It makes the filler take this controller for the one that fills.
+	// Connect has the filler in that container of a pod let this process in, whoever it
+	// was that it let in before, and gives what it writes to and what ends the connection.
 	Connect(ctx context.Context, pod *corev1.Pod, container string) (transfer.Sink, func(), error)
 }
 
@@ -101,7 +101,7 @@ func (r *Reconciler) fillFrom(node catalog.Node, pod *corev1.Pod) func(context.C
 			return fmt.Errorf("reach the filler in pod %s/%s (do NetworkPolicies let the controller reach pods of that namespace?): %w", pod.Namespace, pod.Name, err)
 		}
 		defer end()
-		_, err = transfer.Restore(ctx, reader, node.File.Tree, sink, transfer.Options{Slots: r.fileSlots, Progress: report})
+		_, err = transfer.Restore(ctx, reader, node.File.Tree, refusals{sink}, transfer.Options{Slots: r.fileSlots, Progress: report})
 		return damage(err)
 	}
 }
@@ -158,7 +158,3 @@ func initStatus(pod *corev1.Pod, name string) corev1.ContainerStatus {
 	}
 	return corev1.ContainerStatus{}
 }
-
-// damage gives errors of a repository that nothing can mend, and of a filler that has
-// said no, their reason.
-func damage(err error) error { return err }

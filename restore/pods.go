@@ -11,11 +11,14 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/file/link"
 )
 
 const (
 	rolePrepare = "prepare-volume"
 	volumePath  = "/volume"
+	// scratchPath is where a filler keeps what is none of the volume's.
+	scratchPath = "/scratch"
 	// credentialsPath is where a prepare-volume pod finds new credentials.
 	credentialsPath = "/credentials"
 )
@@ -44,6 +47,7 @@ func (w *work) preparePod(node catalog.Node, image string) *corev1.Pod {
 		PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: node.Claim}}}}
 	if filled(w.restore, node.Service) != nil {
 		pod.Spec.InitContainers = []corev1.Container{filler(pod.Spec.Containers[0], node)}
+		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "scratch", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
 	}
 	if w.rotates() && node.ConfigOnVolume {
 		mountRotation(w.restore, &pod.Spec)
@@ -55,10 +59,12 @@ func (w *work) preparePod(node catalog.Node, image string) *corev1.Pod {
 func filler(like corev1.Container, node catalog.Node) corev1.Container {
 	c := *like.DeepCopy()
 	c.Name = fillContainer
-	c.Command = []string{"/cht-backup", "fill", "serve", "--data", path.Join(volumePath, node.DataSubPath)}
+	c.Command = []string{"/cht-backup", "fill", "serve", "--volume", volumePath, "--scratch", scratchPath, "--tree", node.File.Tree, "--data", node.DataSubPath}
 	if node.ConfigOnVolume {
-		c.Command = append(c.Command, "--config", path.Join(volumePath, node.ConfigSubPath))
+		c.Command = append(c.Command, "--config", node.ConfigSubPath)
 	}
+	c.Ports = []corev1.ContainerPort{{Name: fillContainer, ContainerPort: link.Port}}
+	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "scratch", MountPath: scratchPath})
 	return c
 }
 

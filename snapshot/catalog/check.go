@@ -32,8 +32,8 @@ var (
 
 // CheckIdentity checks whose a record says it is, as it stands in keys and labels.
 func CheckIdentity(namespace, name, uid string) error {
-	if errs := validation.IsDNS1123Label(namespace); len(errs) > 0 {
-		return fmt.Errorf("namespace %q: %s", clip(namespace), errs[0])
+	if errs := validation.IsDNS1123Label(strings.TrimSuffix(namespace, composeEnd)); len(errs) > 0 || len(namespace) > validation.DNS1123LabelMaxLength {
+		return fmt.Errorf("namespace %q: %s", clip(namespace), append(errs, "it is too long")[0])
 	}
 	if errs := validation.IsDNS1123Subdomain(name); len(errs) > 0 {
 		return fmt.Errorf("name %q: %s", clip(name), errs[0])
@@ -72,6 +72,9 @@ func (r Record) Check() error {
 	}
 	if err := r.checkImages(); err != nil {
 		return err
+	}
+	if err := r.checkCompose(); err != nil {
+		return fmt.Errorf("compose: %w", err)
 	}
 	return r.checkObjects()
 }

@@ -44,6 +44,8 @@ type Record struct {
 	Images []Image `json:"images,omitempty"`
 	// Release is the Helm release that the instance is; nil where it is none.
 	Release *Release `json:"release,omitempty"`
+	// Compose is the Docker Compose project that the instance is; nil on Kubernetes.
+	Compose *Compose `json:"compose,omitempty"`
 }
 
 // Image is the image that a container ran.

@@ -85,35 +85,37 @@ func (c *collection) lookAtWriters(ctx context.Context) (err error) {
 		return err
 	}
 	c.dead = map[string]*writing{}
-	oldest := r.options.Now()
-	newest := time.Time{}
+	first, newest := time.Time{}, time.Time{} // the next end, and the newest object
 	for _, w := range c.writers {
-		if w.last.Before(oldest) {
-			oldest = w.last
+		if first.IsZero() || w.until().Before(first) {
+			first = w.until()
 		}
-		if w.last.After(newest) {
-			newest = w.last
-		}
+		newest = later(newest, w.last)
 	}
 	for _, o := range c.packs {
-		if o.Time.After(newest) {
-			newest = o.Time
-		}
+		newest = later(newest, o.Time)
 	}
 	// The store's clock is at least at its newest object. To know better costs requests,
 	// and matters only where a session seems to have died.
-	if len(c.writers) > 0 && r.options.Now().Sub(oldest) > expiry && newest.Sub(oldest) <= expiry {
+	if len(c.writers) > 0 && !r.options.Now().Before(first) && newest.Before(first) {
 		if newest, err = r.storeTime(ctx); err != nil {
 			return err
 		}
 	}
 	for session, w := range c.writers {
-		if w.expired(newest) {
+		if newest.After(w.until()) {
 			c.dead[session] = w
 			delete(c.writers, session)
 		}
 	}
 	return nil
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // storeTime is the time by the store's clock.
@@ -214,14 +216,14 @@ func (c *collection) sweepOne(ctx context.Context, d *doom) error {
 	// The list last: what notes its writers is nothing without it.
 	for _, key := range []string{r.at(doomedIn, d.Name+writersEnd), r.at(doomedIn, d.Name)} {
 		if err := r.drop(ctx, key); err != nil {
-			return c.later(ctx, err)
+			return c.leave(ctx, err)
 		}
 	}
 	return nil
 }
 
-// later leaves what could not be deleted to another collection.
-func (c *collection) later(ctx context.Context, err error) error {
+// leave leaves what could not be deleted to another collection.
+func (c *collection) leave(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return err
 	}
@@ -287,7 +289,7 @@ func (c *collection) tidy(ctx context.Context) error {
 	}
 	for _, key := range keys {
 		if err := c.repo.drop(ctx, key); err != nil {
-			return c.later(ctx, err)
+			return c.leave(ctx, err)
 		}
 	}
 	return nil

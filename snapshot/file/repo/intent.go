@@ -10,7 +10,9 @@ import (
 
 // A writer has an object below writers/ as long as it writes: SESSION_0000, by whose time
 // it is known when the session began, and the newest of SESSION_0001 and so on, by whose
-// time that it goes on. All are gone, or SESSION_end is there, when it has ended.
+// time that it goes on. It has ended when all are gone; or some time after SESSION_end was
+// put, which is done where they cannot be deleted, and where a request was given up that
+// may still take effect.
 const (
 	intentForm = "%s_%04d"
 	intentEnd  = "_end"
@@ -24,17 +26,26 @@ const (
 	stale = 24 * time.Hour
 	// expiry is after how long by the store's clock one that says no more has died.
 	expiry = 7 * 24 * time.Hour
+	// settled is how long after it was made a request takes no effect any more, be it
+	// answered or not. Stores finish or drop it within seconds or minutes.
+	settled = 24 * time.Hour
 )
 
 // writing is what is known of a session by its intents.
 type writing struct {
 	began, last time.Time
-	ended       bool
-	keys        []string
+	// end is when it said that it had ended; zero if it did not.
+	end  time.Time
+	keys []string
 }
 
-// expired tells whether it has died, at a time by the store's clock.
-func (w *writing) expired(now time.Time) bool { return w.ended || now.Sub(w.last) > expiry }
+// until is when it counts no more, by the store's clock.
+func (w *writing) until() time.Time {
+	if !w.end.IsZero() {
+		return w.end.Add(settled)
+	}
+	return w.last.Add(expiry)
+}
 
 // intents lists the sessions that have not ended, or whose end was not tidied up.
 func (r *Repository) intents(ctx context.Context) (map[string]*writing, error) {
@@ -56,7 +67,9 @@ func (r *Repository) intents(ctx context.Context) (map[string]*writing, error) {
 		if o.Time.After(w.last) {
 			w.last = o.Time
 		}
-		w.ended = w.ended || "_"+no == intentEnd
+		if "_"+no == intentEnd {
+			w.end = o.Time
+		}
 		w.keys = append(w.keys, o.Key)
 		return nil
 	}, func() { clear(all) })
@@ -115,7 +128,12 @@ func (i *intent) drop(ctx context.Context) error {
 		}
 	}
 	if errors.Is(failed, ErrKept) {
-		return i.repo.put(ctx, i.repo.at(writersIn, i.session+intentEnd), []byte(i.session+"\n"))
+		return i.settle(ctx)
 	}
 	return failed
+}
+
+// settle says that the session has ended, and that it is to be waited for a while.
+func (i *intent) settle(ctx context.Context) error {
+	return i.repo.put(ctx, i.repo.at(writersIn, i.session+intentEnd), []byte(i.session+"\n"))
 }

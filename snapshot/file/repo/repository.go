@@ -118,9 +118,11 @@ func Open(ctx context.Context, objects Objects, id string, key Key, options Opti
 		return nil, fmt.Errorf("repository %s: it has no key", id)
 	}
 	o := options.complete()
-	r := &Repository{objects: objects, id: id, key: key, options: o, ahead: semaphore.NewWeighted(o.Budget)}
+	r := &Repository{objects: objects, id: id, key: key, options: o, ahead: newAhead(o)}
 	if err := r.checkRoot(ctx); err != nil {
 		return nil, err
 	}
 	return r, nil
 }
+
+func newAhead(o Options) *semaphore.Weighted { return semaphore.NewWeighted(o.Budget) }

@@ -30,7 +30,8 @@ type Session struct {
 	sent            atomic.Int64
 	warnings        []error
 
-	renewing sync.Mutex // of intent
+	// renewing is held by one at a time, also while it waits for the store: of intent.
+	renewing *semaphore.Weighted
 	intent   *intent
 
 	lock   sync.Mutex // of what follows
@@ -44,10 +45,11 @@ type Session struct {
 	pending map[string]*packing
 	// failed is why this session will commit nothing more.
 	failed error
-	// doubtful trees may come to be there, and no answer came yet: what they name must not
-	// be taken for unused.
-	doubtful int
-	closed   bool
+	// asking are puts that are not answered yet, and unsure is set when one was given up
+	// without an answer: it may be there later, and what it needs is not unused until then.
+	asking int
+	unsure bool
+	closed bool
 }
 
 type fileOf struct{ node, path string }
@@ -70,7 +72,7 @@ var ErrClosed = errors.New("this session has ended")
 func (r *Repository) Begin(ctx context.Context, writer string, nodes, bases []string) (*Session, error) {
 	s := &Session{
 		repo: r, id: random(8), writer: writer, begun: r.options.Now().UTC().Truncate(time.Microsecond), nodes: map[string]bool{},
-		budget: semaphore.NewWeighted(r.options.Budget), uploads: semaphore.NewWeighted(int64(r.options.Parallel)),
+		budget: semaphore.NewWeighted(r.options.Budget), uploads: semaphore.NewWeighted(int64(r.options.Parallel)), renewing: semaphore.NewWeighted(1),
 		packNo: map[string]uint32{}, index: newIndex(), known: map[fileOf][]uint32{}, pending: map[string]*packing{},
 	}
 	for _, node := range nodes {
@@ -110,8 +112,10 @@ func (s *Session) keepOn() {
 }
 
 func (s *Session) renew(ctx context.Context) error {
-	s.renewing.Lock()
-	defer s.renewing.Unlock()
+	if err := s.renewing.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer s.renewing.Release(1)
 	return s.intent.renew(ctx)
 }
 
@@ -191,7 +195,7 @@ func (s *Session) Close(ctx context.Context) error {
 		return nil
 	}
 	s.closed = true
-	doubtful := s.doubtful
+	asking := s.asking // trees alone: the packs are waited for
 	s.lock.Unlock()
 	if ctx.Err() == nil {
 		_ = s.flush(ctx)
@@ -201,19 +205,29 @@ func (s *Session) Close(ctx context.Context) error {
 	if s.failed == nil {
 		s.failed = ErrClosed
 	}
-	if doubtful > 0 {
-		return nil // its intent goes by time
-	}
 	// Even where the caller was told to stop: else what is deleted waits for this session
 	// for days.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
 	defer cancel()
-	s.renewing.Lock()
-	defer s.renewing.Unlock()
-	if err := s.intent.drop(ctx); err != nil {
+	over := s.intent.drop
+	if s.unsure || asking > 0 {
+		over = s.intent.settle
+	}
+	if err := over(ctx); err != nil {
 		return fmt.Errorf("end the session: %w", err)
 	}
 	return nil
+}
+
+// put writes an object of this session; first, if given, is asked before each attempt.
+func (s *Session) put(ctx context.Context, key string, data []byte, first func(context.Context) error) error {
+	answered, err := s.repo.putAnswered(ctx, key, data, first)
+	if !answered {
+		s.lock.Lock()
+		s.unsure = true
+		s.lock.Unlock()
+	}
+	return err
 }
 
 // closeWithin bounds the end of a session.
