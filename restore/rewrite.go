@@ -3,6 +3,7 @@ package restore
 import (
 	"encoding/base64"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -32,12 +33,13 @@ func newRewriter(from, to string, objects []*unstructured.Unstructured) rewriter
 // SERVICE.NAMESPACE of a service of the instance.
 func (r rewriter) text(s string) string {
 	return hostLike.ReplaceAllStringFunc(s, func(host string) string {
-		labels := strings.Split(host, ".")
-		for i := 1; i < len(labels); i++ {
-			short := i == len(labels)-1 && i == 1 && r.services[labels[0]]
-			full := i+1 < len(labels) && labels[i+1] == "svc"
-			if labels[i] == r.from && (short || full) {
-				labels[i] = r.to
+		labels, from := strings.Split(host, "."), strings.Split(r.from, ".") // that of a Compose project has two
+		for i := 1; i+len(from) <= len(labels); i++ {
+			end := i + len(from)
+			short := end == len(labels) && i == 1 && r.services[labels[0]]
+			full := end < len(labels) && labels[end] == "svc"
+			if (short || full) && slices.Equal(labels[i:end], from) {
+				labels = slices.Replace(labels, i, end, r.to)
 			}
 		}
 		return strings.Join(labels, ".")

@@ -57,6 +57,8 @@ func TestRewriteText(t *testing.T) {
 			"couchdb-1.new.svc.cluster.local couchdb@couchdb-2.new.svc.cluster.local /opt/couchdb/data couchdb"},
 		{"the namespace is called svc", "svc", "haproxy.svc.svc.cluster.local", "haproxy.new.svc.cluster.local"},
 		{"the namespace is called cluster", "cluster", "haproxy.cluster.svc.cluster.local", "haproxy.new.svc.cluster.local"},
+		{"of a Compose project", "medic.compose", "http://haproxy.medic.compose.svc.cluster.local:5984 couchdb@couchdb-1.medic.compose.svc.cluster.local haproxy.medic.compose:1 api.medic.svc medic.compose",
+			"http://haproxy.new.svc.cluster.local:5984 couchdb@couchdb-1.new.svc.cluster.local haproxy.new:1 api.medic.svc medic.compose"},
 		{"a number for a namespace", "0", "couchdb@127.0.0.1 haproxy.0.svc", "couchdb@127.0.0.1 haproxy.new.svc"},
 		{"in JSON in a text", "cht", `{"url":"http://api.cht.svc.cluster.local:5988"}`, `{"url":"http://api.new.svc.cluster.local:5988"}`},
 		{"in an ini", "cht", "[cluster]\nseed = couchdb@couchdb-1.cht.svc.cluster.local\n", "[cluster]\nseed = couchdb@couchdb-1.new.svc.cluster.local\n"},

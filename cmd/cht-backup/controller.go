@@ -31,6 +31,7 @@ import (
 	"github.com/medic/cht-backup/snapshot/checkup"
 	"github.com/medic/cht-backup/snapshot/csi"
 	"github.com/medic/cht-backup/snapshot/ebs/after"
+	"github.com/medic/cht-backup/snapshot/file/repositories"
 	"github.com/medic/cht-backup/snapshot/method"
 	"github.com/medic/cht-backup/snapshot/metrics"
 	"github.com/medic/cht-backup/snapshot/queue"
@@ -57,6 +58,7 @@ type config struct {
 	IsolationOutside  []string      `mapstructure:"isolation-outside"`
 	CheckupName       string        `mapstructure:"checkup-name"`
 	catalogConfig     `mapstructure:",squash"`
+	fileConfig        `mapstructure:",squash"`
 	EBSCopies         int      `mapstructure:"ebs-copies-per-region"`
 	ClusterName       string   `mapstructure:"cluster-name"`
 	EBSClusterTag     string   `mapstructure:"ebs-cluster-tag"`
@@ -85,6 +87,7 @@ func controllerCommand() *cobra.Command {
 	flags.StringSlice("isolation-outside", nil, "`HOST:PORT,…` that the controller can reach and a clone must not: tried by its isolation probes, beside the source and the Kubernetes API")
 	flags.String("checkup-name", checkup.Name, "ConfigMap in the controller's namespace that its check-up of itself is published in")
 	catalogFlags(flags)
+	fileFlags(flags)
 	flags.Int("ebs-copies-per-region", 20, "EBS snapshots that are copied at once to one Region of one account, over all backups; EC2's own limit is 20 at first")
 	flags.String("cluster-name", "", "name of this cluster in tags and in the catalog; default: the UID of namespace kube-system")
 	flags.String("ebs-cluster-tag", "", "`NAME` in the tags KubernetesCluster and kubernetes.io/cluster/NAME of EBS volumes that a restore makes, where the cloud's own parts look for them")
@@ -117,6 +120,9 @@ func controllerCommand() *cobra.Command {
 			return err
 		}
 		if err := c.checkCatalog(); err != nil {
+			return err
+		}
+		if err := c.checkFile(); err != nil {
 			return err
 		}
 		if c.EBSCopies < 1 {
@@ -284,8 +290,15 @@ func setUp(mgr ctrl.Manager, kube, lease *rest.Config, c config) error {
 		Records: records, Events: recorder, Transport: transport, Image: c.Image, Now: time.Now, Parallel: parallel, Served: namespaces,
 		After: &after.Worker{EC2: after.On(aws, c.ebsAccount).For, Kube: direct, Now: time.Now, Copies: c.EBSCopies},
 	}
-	if err := c.setUpCatalog(mgr, direct, backups); err != nil {
+	place, err := c.setUpCatalog(mgr, direct, backups)
+	if err != nil {
 		return err
+	}
+	var files *repositories.Store
+	if place != nil {
+		if files, err = c.setUpFiles(mgr, kube, direct, place, backups); err != nil {
+			return err
+		}
 	}
 	metrics.BuiltAs(version)
 	metrics.ReadFrom(mgr.GetCache(), namespaces.Concerns, backups.Wants())
@@ -303,6 +316,9 @@ func setUp(mgr ctrl.Manager, kube, lease *rest.Config, c config) error {
 	records.Client = own
 	restores := &restore.Reconciler{Client: own, Records: records, Events: recorder, Transport: transport, Image: c.Image, Outside: c.IsolationOutside, Nameservers: nameservers("/etc/resolv.conf"),
 		ParallelDrills: c.ParallelDrills, EC2: ec2Of(aws), ClusterTag: c.EBSClusterTag, Served: namespaces, Narrow: c.narrow(), Now: time.Now}
+	if files != nil {
+		restores.Repositories, restores.Fillers = readers{files}, restore.PodFillers{Config: kube, Client: clientset}
+	}
 	if err := restores.Setup(mgr, c.ParallelRestores); err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ func main() {
 		Use: "cht-backup", Short: "Backup and restore of Community Health Toolkit instances on Kubernetes",
 		Version: version, SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(controllerCommand(), freezerCommand(), prepareCommand(), copierCommand(), fillCommand(), probeCommand(), applyCRDsCommand())
+	root.AddCommand(controllerCommand(), freezerCommand(), prepareCommand(), copierCommand(), fillCommand(), probeCommand(), applyCRDsCommand(), composeCommand())
 	if err := root.ExecuteContext(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "cht-backup:", err)
 		os.Exit(1)

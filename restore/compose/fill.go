@@ -26,8 +26,8 @@ type Target struct {
 	Config string
 }
 
-// unfinished begins the name of what a filling has not finished.
-const unfinished = ".cht-backup"
+// unfinished is where package node keeps what a filling has not finished.
+const unfinished = ".cht-fill"
 
 // Ready refuses directories that hold something, before anything is written. With force
 // it sets them aside instead, and tells where.
@@ -73,7 +73,7 @@ func inUse(dir string) (bool, error) {
 	}
 	used := false
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), unfinished) {
+		if e.Name() == unfinished {
 			return false, nil
 		}
 		used = true

@@ -64,6 +64,8 @@ After=network-online.target docker.service
 
 [Service]
 Type=oneshot
+# Credentials for the bucket, where there is no identity of the machine's own.
+EnvironmentFile=-/etc/cht-backup/compose.env
 ExecStart=` + backup + `
 # Whatever became of it, CouchDB goes on.
 ExecStopPost=` + resume + `

@@ -31,6 +31,11 @@ func TestCheck(t *testing.T) {
 			r.Nodes[0].File, r.Nodes[0].Method, r.Nodes[0].SnapshotHandle, r.Nodes[0].Driver = f, api.MethodFile, "", ""
 		}
 	}
+	compose := func(r *Record) *Compose {
+		r.Namespace, r.Objects = "a.compose", nil
+		r.Compose = &Compose{Project: "a", Dir: "/srv", Host: "h", Files: []ComposeFile{{Path: "compose/.env", Mode: 0o600, Secret: ComposeFilesSecret, Key: "00-env"}}, Nodes: []ComposeNode{{Node: "couchdb", Service: "couchdb"}}}
+		return r.Compose
+	}
 	object := func(text string) func(*Record) {
 		return func(r *Record) { r.Objects = append(r.Objects, json.RawMessage(text)) }
 	}
@@ -49,6 +54,15 @@ func TestCheck(t *testing.T) {
 		"no tree":               {file(func(f *api.FileVolume) { f.Tree = "" }), "tree"},
 		"files' size":           {file(func(f *api.FileVolume) { f.Size = resource.NewQuantity(-1, resource.BinarySI) }), "no size"},
 		"dropped files":         {file(func(f *api.FileVolume) { f.Dropped = []string{"a\x1b[2J"} }), "cannot be shown"},
+		"a project":             {func(r *Record) { compose(r) }, ""},
+		"a project's namespace": {func(r *Record) { r.Namespace, r.Objects = "a.compose", nil }, "does not go with"},
+		"two dots":              {func(r *Record) { compose(r); r.Namespace = "a.b.compose" }, "namespace"},
+		"a project of none":     {func(r *Record) { compose(r); r.Namespace = "a" }, "does not go with"},
+		"a file out":            {func(r *Record) { compose(r).Files[0].Path = "../../etc/passwd" }, "within the project"},
+		"a file at the root":    {func(r *Record) { compose(r).Files[0].Path = "/etc/passwd" }, "within the project"},
+		"a file's mode":         {func(r *Record) { compose(r).Files[0].Mode = 0o4755 }, "mode"},
+		"a file elsewhere":      {func(r *Record) { compose(r).Files[0].Secret = "other" }, "Secret"},
+		"another node":          {func(r *Record) { compose(r).Nodes[0].Node = "couchdb-7" }, "record's"},
 		"an object elsewhere":   {object(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"x"}}`), "namespace"},
 		"by another case":       {object(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"x"},"Metadata":{"namespace":"cht-kilifi"}}`), "namespace"},
 		"an object twice":       {object(string(record("u").Objects[0])), "twice"},

@@ -42,7 +42,8 @@ type Backup struct {
 type Done struct {
 	Record   catalog.Record
 	Manifest bucket.Manifest
-	Stall    time.Duration
+	// Stall is when CouchDB was held.
+	Stall pause.Stall
 	Sent     int64
 }
 
@@ -51,11 +52,7 @@ func (b Backup) Take(ctx context.Context, i Instance) (d Done, err error) {
 	if b.Say == nil {
 		b.Say = func(string, ...any) {}
 	}
-	asked := survey.Instance{User: i.User, Password: i.Password, Credentials: "the project's .env", Members: "the containers of project " + i.Project.Name}
-	for _, n := range i.Nodes {
-		asked.Nodes = append(asked.Nodes, survey.Node{Service: n.Compose, URL: n.URL, Transport: transport(n.PID)})
-	}
-	couch, err := survey.Join(ctx, asked)
+	couch, err := survey.Join(ctx, i.Asked())
 	if err != nil {
 		return d, err
 	}
@@ -81,8 +78,8 @@ func (b Backup) Take(ctx context.Context, i Instance) (d Done, err error) {
 	if err != nil {
 		return d, err
 	}
-	d.Stall = made.stall.Length()
-	b.Say("cut %s: CouchDB was held for %d ms", made.stall.Held.UTC().Format(time.RFC3339), d.Stall.Milliseconds())
+	d.Stall = made.stall
+	b.Say("cut %s: CouchDB was held for %d ms", made.stall.Held.UTC().Format(time.RFC3339), d.Stall.Length().Milliseconds())
 	after, _, err := couch.Take(ctx)
 	if err != nil {
 		return d, err
@@ -109,6 +106,15 @@ func (b Backup) Take(ctx context.Context, i Instance) (d Done, err error) {
 	}
 	d.Manifest, err = b.Bucket.Put(ctx, d.Record, bucket.Writer{Cluster: b.Host, Program: b.Program, Recipients: b.Recipients})
 	return d, err
+}
+
+// Asked is what is asked of CouchDB, and where.
+func (i Instance) Asked() survey.Instance {
+	asked := survey.Instance{User: i.User, Password: i.Password, Credentials: "the project's .env", Members: "the containers of project " + i.Project.Name}
+	for _, n := range i.Nodes {
+		asked.Nodes = append(asked.Nodes, survey.Node{Service: n.Compose, URL: n.URL, Transport: transport(n.PID)})
+	}
+	return asked
 }
 
 // begin opens a session that knows what the newest backup of each node sent.

@@ -25,7 +25,9 @@ type Instance struct {
 	Nodes   []Node
 	// User and Password are CouchDB's admin's.
 	User, Password string
-	Images         []catalog.Image
+	// Secret and UUID are what CouchDB was started with beside them.
+	Secret, UUID string
+	Images       []catalog.Image
 	// Certificates are the files with which nginx answers.
 	Certificates []project.File
 }
@@ -159,6 +161,7 @@ func (i *Instance) credentials(running map[string]engine.Container) error {
 	sources := []map[string]string{running[first.Compose].Environment, environ(first.VMs[0]), environ(first.PID), service.Environment, i.Project.Env}
 	for _, env := range sources {
 		i.User, i.Password = cmp.Or(i.User, env["COUCHDB_USER"]), cmp.Or(i.Password, env["COUCHDB_PASSWORD"])
+		i.Secret, i.UUID = cmp.Or(i.Secret, env["COUCHDB_SECRET"]), cmp.Or(i.UUID, env["COUCHDB_UUID"])
 	}
 	if i.User == "" || i.Password == "" {
 		return reason.Refuse(api.ReasonCredentials, "neither service %s nor the project's .env tells COUCHDB_USER and COUCHDB_PASSWORD; put them into .env", first.Compose)

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/cht"
 	"github.com/medic/cht-backup/snapshot/compose/project"
 	"github.com/medic/cht-backup/snapshot/file/tree"
 )
@@ -53,8 +55,32 @@ func capacity(bytes int64) int64 {
 
 var notInKey = regexp.MustCompile(`[^-._a-zA-Z0-9]`)
 
+// secret makes one of a record's.
+func secret(namespace, name string, data map[string]string) (json.RawMessage, error) {
+	encoded := map[string]string{}
+	for k, v := range data {
+		encoded[k] = base64.StdEncoding.EncodeToString([]byte(v))
+	}
+	return json.Marshal(map[string]any{"apiVersion": "v1", "kind": "Secret", "type": string(corev1.SecretTypeOpaque),
+		"metadata": metav1.ObjectMeta{Namespace: namespace, Name: name}, "data": encoded})
+}
+
+// credentials are the Secret that a CHT on Kubernetes has, as CouchDB was started here.
+func credentials(namespace string, i Instance) (json.RawMessage, error) {
+	password := strings.ReplaceAll(url.QueryEscape(i.Password), "+", "%20")
+	return secret(namespace, cht.CredentialsSecret, map[string]string{
+		"COUCHDB_USER": i.User, "COUCHDB_PASSWORD": i.Password, "COUCHDB_SECRET": i.Secret, "COUCHDB_UUID": i.UUID,
+		"COUCH_URL": fmt.Sprintf("http://%s:%s@haproxy.%s.svc.cluster.local:%d/medic", url.QueryEscape(i.User), password, namespace, cht.Port),
+	})
+}
+
 // files gives a project's files as Secrets of the record, and where they are in them.
 func files(namespace string, i Instance) (objects []json.RawMessage, told []catalog.ComposeFile, err error) {
+	raw, err := credentials(namespace, i)
+	if err != nil {
+		return nil, nil, err
+	}
+	objects = append(objects, raw)
 	size := 0
 	for _, group := range []struct {
 		secret string
@@ -63,15 +89,14 @@ func files(namespace string, i Instance) (objects []json.RawMessage, told []cata
 		data := map[string]string{}
 		for n, f := range group.files {
 			key := fmt.Sprintf("%02d-%s", n, strings.TrimLeft(notInKey.ReplaceAllString(f.Path, "-"), "."))
-			data[key] = base64.StdEncoding.EncodeToString(f.Data)
+			data[key] = string(f.Data)
 			told = append(told, catalog.ComposeFile{Path: f.Path, Mode: uint32(f.Mode.Perm()), Secret: group.secret, Key: key})
 			size += len(f.Data)
 		}
 		if len(data) == 0 {
 			continue
 		}
-		raw, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "Secret", "type": string(corev1.SecretTypeOpaque),
-			"metadata": metav1.ObjectMeta{Namespace: namespace, Name: group.secret}, "data": data})
+		raw, err := secret(namespace, group.secret, data)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -81,35 +106,4 @@ func files(namespace string, i Instance) (objects []json.RawMessage, told []cata
 		return nil, nil, fmt.Errorf("the files of the project have %d bytes; %d are the most: give the directory of the CHT's alone", size, maxSecret)
 	}
 	return objects, told, nil
-}
-
-// Files gives the files of a record's project back, those of one Secret. They are there
-// once the sealed Secrets are in the record.
-func Files(r catalog.Record, secret string) ([]project.File, error) {
-	if r.Compose == nil {
-		return nil, fmt.Errorf("backup %s/%s is of no Compose project", r.Namespace, r.Name)
-	}
-	var found struct {
-		Data map[string][]byte `json:"data"`
-	}
-	for _, raw := range r.Objects {
-		o, err := catalog.CheckObject(raw, r.Namespace)
-		if err == nil && o.Kind == "Secret" && o.Metadata.Name == secret {
-			if json.Unmarshal(raw, &found) != nil { // the decoder's error may quote a value
-				return nil, fmt.Errorf("secret %s of the record cannot be read", secret)
-			}
-		}
-	}
-	var all []project.File
-	for _, f := range r.Compose.Files {
-		if f.Secret != secret {
-			continue
-		}
-		data, there := found.Data[f.Key]
-		if !there {
-			return nil, fmt.Errorf("the record does not have %s: the project's files are sealed, or were left out since there were no recipients; open them with --identity", f.Path)
-		}
-		all = append(all, project.File{Path: f.Path, Mode: project.Mode(f.Mode), Data: data})
-	}
-	return all, nil
 }

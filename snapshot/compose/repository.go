@@ -123,3 +123,18 @@ func replace(path string, k kept) error {
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
+
+// KeyOf gives the key of a repository that this machine keeps.
+func KeyOf(state, catalog, id string) (repo.Key, error) {
+	if err := repo.CheckID(id); err != nil {
+		return repo.Key{}, err
+	}
+	for _, name := range []string{repositoryFile, "repository-" + id + ".json"} {
+		var k kept
+		text, err := os.ReadFile(filepath.Join(state, name)) //nolint:gosec // our own directory
+		if err == nil && json.Unmarshal(text, &k) == nil && k.Repository == id && k.Catalog == catalog {
+			return repo.ParseKey(k.Key)
+		}
+	}
+	return repo.Key{}, fmt.Errorf("there is none in %s", state)
+}

@@ -45,10 +45,9 @@ type File struct {
 }
 
 // Compose tells whether it is a compose file; others hold the environment.
-func (f File) Compose() bool { return !strings.HasPrefix(filepath.Base(f.Path), envFile) }
-
-// Mode of a file, of what a record says.
-func Mode(bits uint32) fs.FileMode { return fs.FileMode(bits).Perm() }
+func (f File) Compose() bool {
+	return slices.Contains([]string{".yml", ".yaml"}, filepath.Ext(f.Path))
+}
 
 // Service is what is said of one.
 type Service struct {
@@ -236,7 +235,7 @@ func (p *Project) environment(given string) error {
 	p.Env = map[string]string{}
 	var files []File
 	for _, f := range p.Files {
-		if f.Compose() && f.Path != filepath.Base(given) {
+		if f.Compose() {
 			continue
 		}
 		if given != "" && (f.Path == given || filepath.Join(p.Dir, filepath.FromSlash(f.Path)) == given || f.Path == filepath.Base(given)) || given == "" && f.Path == envFile {
@@ -247,6 +246,9 @@ func (p *Project) environment(given string) error {
 	}
 	if given != "" && len(files) != 1 {
 		return fmt.Errorf("there is no file %s of the environment", given)
+	}
+	if len(files) == 1 { // only that one belongs to it
+		p.Files = slices.DeleteFunc(p.Files, func(f File) bool { return !f.Compose() && f.Path != files[0].Path })
 	}
 	from := map[string]string{}
 	for _, f := range files {

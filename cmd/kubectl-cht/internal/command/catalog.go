@@ -177,7 +177,7 @@ func (e *Env) under(scope bucket.Scope, all bool) (string, error) {
 // splitName parses NAMESPACE or NAMESPACE/NAME.
 func splitName(argument string) (namespace, name string, err error) {
 	namespace, name, named := strings.Cut(argument, "/")
-	if err := checkNamespace("the backup's namespace", namespace); err != nil {
+	if err := checkSource("the backup's namespace", namespace); err != nil {
 		return "", "", err
 	}
 	if named {

@@ -59,6 +59,9 @@ func (e *Env) importCommand(ctx context.Context, where *elsewhere, which *choice
 	if err != nil {
 		return err
 	}
+	if kept.record.Compose != nil {
+		return exit.Errorf(exit.Usage, "backup %s/%s is of a Docker Compose project, and has no objects of Kubernetes before it is restored; restore it with: kubectl cht restore --from %s/%s/%s --to NAMESPACE", kept.record.Namespace, kept.record.Name, kept.source, kept.record.Namespace, kept.record.Name)
+	}
 	c, _, err := e.open()
 	if err != nil {
 		return err

@@ -161,7 +161,7 @@ func (e *Env) listTags(ctx context.Context, where *elsewhere, argument string, a
 		if namespace, err = e.under(bucket.Scope{}, all); err != nil {
 			return err
 		}
-	} else if err := checkNamespace("the namespace", argument); err != nil {
+	} else if err := checkSource("the namespace", argument); err != nil {
 		return err
 	}
 	sets, err := e.tagSets(ctx, where.region, namespace)

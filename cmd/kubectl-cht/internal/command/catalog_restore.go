@@ -20,16 +20,18 @@ type offsiteFlags struct {
 	where elsewhere
 	which choice
 	with  completing
+	moved movedFlags
 }
 
 func (f *offsiteFlags) add(flags *pflag.FlagSet) {
 	f.which.add(flags)
 	f.with.add(flags)
+	f.moved.add(flags)
 	flags.StringVar(&f.where.region, "from-tags", "", "Without a catalog: put the backup together from the tags of the EBS snapshots in this AWS `REGION`; needs --objects")
 }
 
 // offsiteNames are the flags that mean nothing for a backup of this cluster.
-var offsiteNames = []string{"as-of", "cluster", "identity", "objects", "credentials-from", "accept-missing"}
+var offsiteNames = []string{"as-of", "cluster", "identity", "objects", "credentials-from", "accept-missing", "values", "write-values"}
 
 // isOffsite tells whether the source lies outside the cluster.
 func (f *restoreFlags) isOffsite() bool { return offsite.IsURL(f.from) || f.offsite.where.region != "" }
@@ -60,6 +62,9 @@ func (f *restoreFlags) checkOffsite() error {
 func (e *Env) fetch(ctx context.Context, f *restoreFlags) (*offsiteKept, error) {
 	kept, err := e.readOffsite(ctx, &f.offsite.where, &f.offsite.which, &f.offsite.with, f.uid, f.from)
 	if err != nil {
+		return nil, err
+	}
+	if err := e.move(f, &kept); err != nil {
 		return nil, err
 	}
 	f.from, f.uid = kept.record.Namespace+"/"+kept.record.Name, string(kept.record.UID)

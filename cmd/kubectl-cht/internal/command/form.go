@@ -14,6 +14,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
+	"github.com/medic/cht-backup/snapshot/catalog"
 )
 
 // source parses --from.
@@ -22,8 +23,12 @@ func source(from, uid string) (api.BackupReference, error) {
 	if !found || namespace == "" || name == "" || strings.Contains(name, "/") {
 		return api.BackupReference{}, exit.Errorf(exit.Usage, "--from %q does not name a backup; give NAMESPACE/NAME as `kubectl cht list -A` shows them", from)
 	}
-	if err := checkNamespace("--from", namespace); err != nil {
-		return api.BackupReference{}, err
+	if !catalog.IsComposeNamespace(namespace) {
+		if err := checkNamespace("--from", namespace); err != nil {
+			return api.BackupReference{}, err
+		}
+	} else if err := catalog.CheckIdentity(namespace, name, "any"); err != nil {
+		return api.BackupReference{}, exit.Errorf(exit.Usage, "--from: %w", err)
 	}
 	if err := checkName("backup", name); err != nil {
 		return api.BackupReference{}, err
