@@ -47,19 +47,20 @@ func (c catalogConfig) checkCatalog() error {
 	return nil
 }
 
-// setUp has the backups' records kept in the catalog, and those of others shown.
-func (c config) setUpCatalog(mgr ctrl.Manager, direct client.Client, backups *snapshot.Reconciler) error {
+// setUp has the backups' records kept in the catalog, and those of others shown. It
+// gives the catalog's place, nil where there is none.
+func (c config) setUpCatalog(mgr ctrl.Manager, direct client.Client, backups *snapshot.Reconciler) (*offsite.Place, error) {
 	shown := &offsite.Sync{Client: direct, Records: backups.Records, Interval: c.CatalogSyncInterval, Newest: c.CatalogShowNewest}
 	if c.CatalogURL == "" {
 		shown.Interval = 24 * time.Hour // it removes what an earlier catalog left
-		return mgr.Add(shown)
+		return nil, mgr.Add(shown)
 	}
 	place := &offsite.Place{URL: c.CatalogURL, Now: time.Now}
 	backups.Catalog = &offsite.Keeper{Place: place, Records: backups.Records, Events: backups.Events, Now: time.Now,
 		Cluster: c.cluster(direct), Writer: bucket.Writer{Program: version, Recipients: c.CatalogRecipients}}
 	if c.CatalogSyncInterval == 0 {
-		return nil
+		return place, nil
 	}
 	shown.Place = place
-	return mgr.Add(shown)
+	return place, mgr.Add(shown)
 }

@@ -57,6 +57,7 @@ type config struct {
 	IsolationOutside  []string      `mapstructure:"isolation-outside"`
 	CheckupName       string        `mapstructure:"checkup-name"`
 	catalogConfig     `mapstructure:",squash"`
+	fileConfig        `mapstructure:",squash"`
 	EBSCopies         int      `mapstructure:"ebs-copies-per-region"`
 	ClusterName       string   `mapstructure:"cluster-name"`
 	EBSClusterTag     string   `mapstructure:"ebs-cluster-tag"`
@@ -85,6 +86,7 @@ func controllerCommand() *cobra.Command {
 	flags.StringSlice("isolation-outside", nil, "`HOST:PORT,…` that the controller can reach and a clone must not: tried by its isolation probes, beside the source and the Kubernetes API")
 	flags.String("checkup-name", checkup.Name, "ConfigMap in the controller's namespace that its check-up of itself is published in")
 	catalogFlags(flags)
+	fileFlags(flags)
 	flags.Int("ebs-copies-per-region", 20, "EBS snapshots that are copied at once to one Region of one account, over all backups; EC2's own limit is 20 at first")
 	flags.String("cluster-name", "", "name of this cluster in tags and in the catalog; default: the UID of namespace kube-system")
 	flags.String("ebs-cluster-tag", "", "`NAME` in the tags KubernetesCluster and kubernetes.io/cluster/NAME of EBS volumes that a restore makes, where the cloud's own parts look for them")
@@ -117,6 +119,9 @@ func controllerCommand() *cobra.Command {
 			return err
 		}
 		if err := c.checkCatalog(); err != nil {
+			return err
+		}
+		if err := c.checkFile(); err != nil {
 			return err
 		}
 		if c.EBSCopies < 1 {
@@ -284,8 +289,14 @@ func setUp(mgr ctrl.Manager, kube, lease *rest.Config, c config) error {
 		Records: records, Events: recorder, Transport: transport, Image: c.Image, Now: time.Now, Parallel: parallel, Served: namespaces,
 		After: &after.Worker{EC2: after.On(aws, c.ebsAccount).For, Kube: direct, Now: time.Now, Copies: c.EBSCopies},
 	}
-	if err := c.setUpCatalog(mgr, direct, backups); err != nil {
+	place, err := c.setUpCatalog(mgr, direct, backups)
+	if err != nil {
 		return err
+	}
+	if place != nil {
+		if _, err := c.setUpFiles(mgr, kube, direct, place, backups); err != nil {
+			return err
+		}
 	}
 	metrics.BuiltAs(version)
 	metrics.ReadFrom(mgr.GetCache(), namespaces.Concerns, backups.Wants())

@@ -49,9 +49,20 @@ type Repository interface {
 	Trees(ctx context.Context) ([]Tree, error)
 	// DeleteTree deletes one. ErrKept where the bucket does not let it.
 	DeleteTree(ctx context.Context, name string) error
-	// Collect removes what no tree names any more, as far as it may be by now, and tells
-	// whether more is to be removed later.
-	Collect(ctx context.Context) (more bool, err error)
+	// Collect removes what no tree names any more, as far as it may be by now.
+	Collect(ctx context.Context) (Collected, error)
+}
+
+// Collected is what a collection did.
+type Collected struct {
+	// Deleted packs, and their bytes.
+	Deleted int
+	Bytes   int64
+	// Waiting are packs that can be deleted later, once who is writing now has ended.
+	Waiting int
+	// Kept are packs that the bucket did not let be deleted, and Why one of them.
+	Kept int
+	Why  string
 }
 
 // Tree is what a tree's name tells.
@@ -59,8 +70,10 @@ type Tree struct {
 	Name string
 	// Time its session began, by this program's clock.
 	Time time.Time
-	// Owner is the UID of the Backup that wrote it, Node the value of cht.service.
-	Owner, Node string
+	// Owner is the UID of the Backup that wrote it.
+	Owner string
+	// Node is the value of cht.service.
+	Node string
 }
 
 // ErrKept is the error of what a bucket does not let be deleted, now or ever.

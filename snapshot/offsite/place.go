@@ -9,6 +9,7 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/medic/cht-backup/snapshot/catalog/bucket"
+	"github.com/medic/cht-backup/snapshot/file/repo"
 	"github.com/medic/cht-backup/snapshot/metrics"
 )
 
@@ -113,6 +114,38 @@ func (p *Place) shared(ctx context.Context) (*bucket.Bucket, error) {
 	p.lock.Lock()
 	defer p.lock.Unlock()
 	return p.open(ctx)
+}
+
+// Objects gives the part of the catalog that repositories of files lie in.
+func (p *Place) Objects(ctx context.Context) (repo.Objects, error) {
+	b, err := p.shared(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return b.Objects(), nil
+}
+
+// Heads tells of all records of a namespace in the catalog. Keys that are none of ours
+// make the answer no whole one.
+func (p *Place) Heads(ctx context.Context, namespace string, each func(bucket.Head) error) error {
+	b, err := p.shared(ctx)
+	if err != nil {
+		return err
+	}
+	ignored, err := b.Heads(ctx, namespace, each)
+	if err == nil && ignored.Count > 0 {
+		err = errors.New(ignored.String())
+	}
+	return err
+}
+
+// Found makes the place a catalog if it is none yet, and refuses another product's.
+func (p *Place) Found(ctx context.Context) error {
+	b, err := p.shared(ctx)
+	if err != nil {
+		return err
+	}
+	return b.Found(ctx)
 }
 
 // shown is the URL for statuses.

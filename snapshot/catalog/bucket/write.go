@@ -143,7 +143,7 @@ func fileOf(name string, text []byte) File {
 	return File{Name: name, Bytes: int64(len(text)), SHA256: hex.EncodeToString(sum[:])}
 }
 
-// Found makes the place a catalog if it is none yet, or refuses one that is another's.
+// Found makes the place a catalog if it is none yet, and refuses another product's.
 func (b *Bucket) Found(ctx context.Context) error { return b.found(ctx) }
 
 // found makes the place a catalog if it is none yet.

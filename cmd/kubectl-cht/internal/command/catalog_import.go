@@ -79,6 +79,9 @@ func (e *Env) importCommand(ctx context.Context, where *elsewhere, which *choice
 		return writeLines(e.Out, []string{fmt.Sprintf("backup %s (UID %s) is in this cluster itself; nothing is imported", what, kept.record.UID)})
 	}
 	kept.record.ImportedFrom = kept.source
+	if _, err := e.giveKeys(ctx, c, &kept); err != nil {
+		return err
+	}
 	done, err := e.importRecord(ctx, c, kept.record, allowed, false)
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/show"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/catalog/bucket"
+	"github.com/medic/cht-backup/snapshot/file/repo"
 )
 
 // offsiteKept is one backup outside the cluster, read and checked.
@@ -24,6 +25,8 @@ type offsiteKept struct {
 	record   catalog.Record
 	// opened tells that the sealed Secrets are in the record.
 	opened bool
+	// keys of the repositories with its files, by their IDs.
+	keys map[string]repo.Key
 }
 
 // readKept reads the backup that a URL means from its catalog, and opens its Secrets
@@ -61,7 +64,10 @@ func (e *Env) readKept(ctx context.Context, place string, which *choice, identit
 	if len(identities) == 0 {
 		return kept, nil
 	}
-	return kept, e.unseal(ctx, b, &kept, identities)
+	if err := e.unseal(ctx, b, &kept, identities); err != nil {
+		return kept, err
+	}
+	return kept, e.unsealKeys(ctx, b, &kept, identities)
 }
 
 // unseal opens the sealed Secrets, here and nowhere else.

@@ -96,7 +96,7 @@ func (e *Env) sourceOf(ctx context.Context, c client.WithWatch, f *restoreFlags,
 		return grant{}, err
 	}
 	kept.record.ImportedFrom = kept.source
-	return e.grantByImport(c, kept.record, restore.Namespace), nil
+	return e.withKeys(c, kept, e.grantByImport(c, kept.record, restore.Namespace)), nil
 }
 
 // preflight refuses a cluster that lacks something, and tells all of it at once.
