@@ -10,8 +10,8 @@ import (
 
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
 	"github.com/medic/cht-backup/snapshot/catalog/bucket"
+	"github.com/medic/cht-backup/snapshot/file/keyring"
 	"github.com/medic/cht-backup/snapshot/file/repo"
-	"github.com/medic/cht-backup/snapshot/file/repositories"
 )
 
 // unsealKeys opens the keys of the repositories that the record's files are in, here and
@@ -43,7 +43,7 @@ func (e *Env) unsealKeys(ctx context.Context, b *bucket.Bucket, kept *offsiteKep
 // there stays.
 func (e *Env) giveKeys(ctx context.Context, c client.Client, kept *offsiteKept, opts ...client.CreateOption) (made []client.Object, err error) {
 	for id, key := range kept.keys {
-		secret := repositories.SecretOf(e.SystemNamespace, id, key, repositories.Read, kept.record.Namespace, kept.source)
+		secret := keyring.SecretOf(e.SystemNamespace, id, key, keyring.Read, kept.record.Namespace, kept.source)
 		err := c.Create(ctx, secret, opts...)
 		if apierrors.IsAlreadyExists(err) {
 			continue

@@ -32,6 +32,8 @@ type Volume struct {
 	// EBS tells that it was cut by EC2 itself: it needs no kinds of the snapshot
 	// controller, nor a class.
 	EBS bool
+	// File tells that it is filled from files: it needs no snapshots, and any class will do.
+	File bool
 	// Class of the claim; "" for the cluster's default.
 	Class string
 	// Remapped tells that the class was asked for and is not the record's.
@@ -52,7 +54,7 @@ func Of(record catalog.Record, remap *api.Remap) Needs {
 		}
 	}
 	for _, node := range record.Nodes {
-		v := Volume{Node: node.Service, Driver: node.Driver, EBS: node.Method == api.MethodEBS, Class: node.StorageClass, Bytes: max(node.CapacityBytes, node.RestoreBytes)}
+		v := Volume{Node: node.Service, Driver: node.Driver, EBS: node.Method == api.MethodEBS, File: node.Method == api.MethodFile, Class: node.StorageClass, Bytes: max(node.CapacityBytes, node.RestoreBytes)}
 		if v.EBS && v.Driver == "" {
 			v.Driver = cht.EBSDriver
 		}
