@@ -58,20 +58,17 @@ func (r *Reconciler) storage(ctx context.Context, w *work) error {
 func sources(w *work) (map[api.DataFrom][]catalog.Node, error) {
 	from := map[api.DataFrom][]catalog.Node{}
 	asked := w.restore.Spec.DataFrom
-	var wrong []error
+	var noFiles, noSnapshot, nothing []catalog.Node
 	lone := slices.ContainsFunc(w.record.Nodes, func(n catalog.Node) bool { return ebs.Is(n) && !hasFiles(n) })
 	for _, node := range w.record.Nodes {
 		switch {
-		case asked == api.DataFile && !hasFiles(node):
-			wrong = append(wrong, reason.Refuse(api.ReasonBackupNotReady, "backup %s/%s has no whole copy of the files of %s, and spec.dataFrom is File; restore from its snapshots (--data-from Snapshot), or choose a backup that has one (`kubectl cht list -n %s`)",
-				w.record.Namespace, w.record.Name, node.Service, w.record.Namespace))
-		case asked == api.DataFile:
-			from[api.DataFile] = append(from[api.DataFile], node)
-		case asked == api.DataSnapshot && !hasSnapshot(node):
-			wrong = append(wrong, reason.Refuse(api.ReasonSnapshotMissing, "backup %s/%s was taken by method File and has no snapshot of %s, and spec.dataFrom is Snapshot; restore from its files (--data-from File)", w.record.Namespace, w.record.Name, node.Service))
 		case !hasSnapshot(node) && !hasFiles(node):
-			wrong = append(wrong, reason.Refuse(api.ReasonRecordInvalid, "the record of backup %s/%s names neither a snapshot nor a whole copy of the files of %s; choose another backup", w.record.Namespace, w.record.Name, node.Service))
-		case !hasSnapshot(node):
+			nothing = append(nothing, node)
+		case asked == api.DataFile && !hasFiles(node):
+			noFiles = append(noFiles, node)
+		case asked == api.DataSnapshot && !hasSnapshot(node):
+			noSnapshot = append(noSnapshot, node)
+		case asked == api.DataFile || !hasSnapshot(node):
 			from[api.DataFile] = append(from[api.DataFile], node)
 		case asked == api.DataSnapshot || !hasFiles(node) || ebs.Is(node) && lone:
 			from[api.DataSnapshot] = append(from[api.DataSnapshot], node)
@@ -79,6 +76,15 @@ func sources(w *work) (map[api.DataFrom][]catalog.Node, error) {
 			from[api.DataAuto] = append(from[api.DataAuto], node)
 		}
 	}
+	var wrong []error
+	refuse := func(nodes []catalog.Node, why, format string) {
+		if len(nodes) > 0 {
+			wrong = append(wrong, reason.Refuse(why, "backup %s/%s "+format, w.record.Namespace, w.record.Name, servicesOf(nodes)))
+		}
+	}
+	refuse(nothing, api.ReasonRecordInvalid, "has neither a snapshot nor a whole copy of the files of %s, says its record; choose another backup")
+	refuse(noFiles, api.ReasonBackupNotReady, "has no whole copy of the files of %s, and spec.dataFrom is File; restore from its snapshots (--data-from Snapshot), or choose a backup that has one")
+	refuse(noSnapshot, api.ReasonSnapshotMissing, "was taken by method File and has no snapshot of %s, and spec.dataFrom is Snapshot; restore from its files (--data-from File)")
 	return from, together(wrong...)
 }
 

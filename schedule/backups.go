@@ -43,7 +43,8 @@ func backupOf(s *api.BackupSchedule, name string) *api.Backup {
 }
 
 // runBackups takes the backup that is due.
-func (r *Reconciler) runBackups(ctx context.Context, s *api.BackupSchedule, c clock, n *namespace) (look time.Time, err error) {
+func (r *Reconciler) runBackups(ctx context.Context, s *api.BackupSchedule, all clocks, n *namespace) (look time.Time, err error) {
+	c := all.backups
 	there := map[string]bool{}
 	for _, b := range n.of(s) {
 		there[b.Name] = true
@@ -54,6 +55,9 @@ func (r *Reconciler) runBackups(ctx context.Context, s *api.BackupSchedule, c cl
 	if !t.start.IsZero() {
 		b := backupOf(s, BackupName(s.Name, t.start))
 		b.Annotations = map[string]string{api.ScheduledAtAnnotation: t.start.UTC().Format(time.RFC3339)}
+		if s.Spec.FileCopySchedule != nil {
+			b.Spec.File = &api.FilePolicy{Copy: all.copiesAt(t.start, run.LastTime, s.CreationTimestamp.Time)}
+		}
 		made, err := r.create(ctx, s, b)
 		if err != nil {
 			run.WaitingFor = err.Error()
@@ -75,6 +79,19 @@ func (r *Reconciler) runBackups(ctx context.Context, s *api.BackupSchedule, c cl
 		run.LastTime, run.LastName = &metav1.Time{Time: t.made}, BackupName(s.Name, t.made)
 	}
 	return t.look, nil
+}
+
+// copiesAt tells whether the backup that is due at an instant copies the files, too: it
+// is the first since the clock of the copies last struck. last is the run before it.
+func (c clocks) copiesAt(at time.Time, last *metav1.Time, created time.Time) bool {
+	if c.copies == nil {
+		return false
+	}
+	if last != nil {
+		created = last.Time
+	}
+	struck := c.copies.Next(created)
+	return !struck.IsZero() && !struck.After(at)
 }
 
 // runNow takes the backup that somebody asked for by the annotation, or tells what

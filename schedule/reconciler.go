@@ -94,7 +94,7 @@ func (r *Reconciler) tend(ctx context.Context, s *api.BackupSchedule) (look time
 	if s.Spec.Suspend {
 		rest(&s.Status)
 	} else {
-		if look, err = r.runBackups(ctx, s, clocks.backups, n); err != nil {
+		if look, err = r.runBackups(ctx, s, clocks, n); err != nil {
 			return time.Time{}, r.hindered(s, err)
 		}
 		lookDrill, err := r.runDrills(ctx, s, clocks.drills, n)
@@ -112,7 +112,7 @@ func (r *Reconciler) tend(ctx context.Context, s *api.BackupSchedule) (look time
 		}
 	}
 	observe(s, clocks, n)
-	conclude(s, clocks.noDrills, wrong)
+	conclude(s, clocks, wrong)
 	return look, nil
 }
 
@@ -123,11 +123,25 @@ type clocks struct {
 	// them: no backup shall be missing for that.
 	drills   *clock
 	noDrills error
+	// copies says which backups copy the files, too; nil where the template says it, or
+	// where noCopies says what is wrong with it.
+	copies   *clock
+	noCopies error
 }
 
 func clocksOf(s *api.BackupSchedule) (c clocks, err error) {
-	if c.backups, err = clockOf(s, s.Spec.Schedule); err != nil || s.Spec.Drill == nil {
+	if c.backups, err = clockOf(s, s.Spec.Schedule); err != nil {
 		return c, err
+	}
+	if e := s.Spec.FileCopySchedule; e != nil {
+		if copies, err := clockOf(s, *e); err != nil {
+			c.noCopies = fmt.Errorf("fileCopySchedule: %w", err)
+		} else {
+			c.copies = &copies
+		}
+	}
+	if s.Spec.Drill == nil {
+		return c, nil
 	}
 	if drills, err := clockOf(s, s.Spec.Drill.Schedule); err != nil {
 		c.noDrills = fmt.Errorf("drill: %w", err)
@@ -180,9 +194,9 @@ func (r *Reconciler) hindered(s *api.BackupSchedule, err error) error {
 	return err
 }
 
-// conclude writes the condition of a schedule that was tended; noDrills and
-// noRetention are what is wrong with either.
-func conclude(s *api.BackupSchedule, noDrills, noRetention error) {
+// conclude writes the condition of a schedule that was tended; noRetention is what is
+// wrong with its retention.
+func conclude(s *api.BackupSchedule, c clocks, noRetention error) {
 	set := func(is metav1.ConditionStatus, why, format string, args ...any) {
 		status.Set(s, &s.Status.Conditions, is, why, fmt.Sprintf(format, args...))
 	}
@@ -190,8 +204,10 @@ func conclude(s *api.BackupSchedule, noDrills, noRetention error) {
 	switch {
 	case noRetention != nil:
 		set(metav1.ConditionFalse, api.ReasonInvalidSchedule, "%s; backups are taken, and none is removed until it is corrected", noRetention)
-	case noDrills != nil:
-		set(metav1.ConditionFalse, api.ReasonInvalidSchedule, "%s; backups are taken, and no drill is made until it is corrected", noDrills)
+	case c.noDrills != nil:
+		set(metav1.ConditionFalse, api.ReasonInvalidSchedule, "%s; backups are taken, and no drill is made until it is corrected", c.noDrills)
+	case c.noCopies != nil:
+		set(metav1.ConditionFalse, api.ReasonInvalidSchedule, "%s; backups are taken, and none copies the files beside snapshots until it is corrected", c.noCopies)
 	case st.Backups.WaitingFor != "":
 		set(metav1.ConditionUnknown, api.ReasonWaiting, "a backup is due and waits for: %s", st.Backups.WaitingFor)
 	case s.Spec.Suspend:

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,6 +12,10 @@ import (
 	"github.com/medic/cht-backup/snapshot/file/link"
 	"github.com/medic/cht-backup/snapshot/file/node"
 )
+
+// besideMemory is what such a process aims to stay below, in bytes: its machine is
+// CouchDB's. Above it nothing breaks, memory is only freed more often.
+const besideMemory = 96 << 20
 
 // beside are the flags of what serves a node's volume to the controller.
 type beside struct {
@@ -45,6 +50,7 @@ func (b *beside) command(use, short string, serve *cobra.Command) *cobra.Command
 	command.PersistentFlags().StringVar(&b.scratch, "scratch", "/scratch", "the pod's emptyDir")
 	b.flags(serve.Flags())
 	serve.PreRun = func(cmd *cobra.Command, _ []string) {
+		debug.SetMemoryLimit(besideMemory)
 		b.layout.HasConfig = cmd.Flags().Changed("config")
 		b.serve.Socket = b.socket()
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/medic/cht-backup/integration/bench/engine"
 )
 
 func noise(n int, seed uint64) []byte {
@@ -145,12 +147,12 @@ func TestDocuments(t *testing.T) {
 
 func TestReport(t *testing.T) {
 	r := &run{o: options{docs: 100, percent: 1, nodes: 1}, version: "3.5.2", ways: ways([]int{16 << 10})[:1], steps: []step{
-		{name: "first", costs: []cost{{bytes: 1 << 20, fresh: 1 << 20, chunks: 64}}},
-		{name: "second", grown: -1 << 19, costs: []cost{{bytes: 1 << 19, fresh: 1 << 18, chunks: 16}}},
+		{name: "first", costs: []cost{{bytes: 1 << 20, fresh: 1 << 20, chunks: 64}}, product: engine.Cost{Sent: 1000}},
+		{name: "second", grown: -1 << 19, costs: []cost{{bytes: 1 << 19, fresh: 1 << 18, chunks: 16}}, product: engine.Cost{Sent: 31}},
 	}, levels: []level{{kind: ".couch", name: "default", in: 10 << 20, out: 5 << 20, took: 1e9}}}
 	var out strings.Builder
 	r.report(&out)
-	for _, want := range []string{"CouchDB 3.5.2", "1. first: 1.0 MiB\n", "2. second: 0.5 MiB, -0.5 MiB", "50.0%", "prefix 16K", "default   10"} {
+	for _, want := range []string{"CouchDB 3.5.2", "1. first: 1.0 MiB\n", "2. second: 0.5 MiB, -0.5 MiB", "50.0%", "prefix 16K", "default   10", "3.1% of what", "second: at most 3% of the first backup's bytes sent: 3.1%: NOT MET"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, &out)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/medic/cht-backup/integration/bench/engine"
 	"github.com/medic/cht-backup/integration/cht/couch"
 	"github.com/medic/cht-backup/integration/couchdb/loopback"
 )
@@ -36,6 +37,7 @@ type run struct {
 	cluster       *loopback.Cluster
 	client        *couch.Client
 	dirs          []string
+	repository    *engine.Repository
 	steps         []step
 	levels        []level
 }
@@ -45,6 +47,8 @@ type step struct {
 	name  string
 	grown int64 // by how many bytes the files grew, or shrank
 	costs []cost
+	// product is what it sent, compressed and sealed.
+	product engine.Cost
 }
 
 func (r *run) progress(format string, values ...any) {
@@ -67,6 +71,10 @@ func (r *run) all(ctx context.Context) (err error) {
 	if err := r.make(ctx); err != nil {
 		return err
 	}
+	if r.repository, err = engine.Create(ctx, filepath.Join(r.o.dir, "repository"), engine.Options{}); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.repository.Close()) }()
 	some := r.o.some()
 	percent := fmt.Sprintf("%g%%", r.o.percent)
 	for _, s := range []struct {
@@ -134,12 +142,22 @@ func (r *run) step(ctx context.Context, name string, do func(context.Context) er
 	if err := work.Wait(); err != nil {
 		return err
 	}
+	if s.product, err = r.repository.Backup(ctx, data(r.dirs)); err != nil {
+		return err
+	}
 	if n := len(r.steps); n > 0 {
 		s.grown = s.costs[0].bytes - r.steps[n-1].costs[0].bytes
 	}
 	r.steps = append(r.steps, s)
 	r.progress("%s: %d files, %s, done in %s, counted in %s", name, len(files), mib(s.costs[0].bytes), done.Sub(began).Round(time.Second), time.Since(done).Round(time.Second))
 	return nil
+}
+
+func data(dirs []string) (all []string) {
+	for _, dir := range dirs {
+		all = append(all, filepath.Join(dir, "data"))
+	}
+	return all
 }
 
 // add writes new documents, so many at a time.

@@ -145,7 +145,10 @@ func TestMeasureHasADeadline(t *testing.T) {
 		t.Error("measured")
 	}
 	select {
-	case <-files.ended:
+	case err := <-files.ended:
+		if err == nil {
+			t.Error("it ended by itself")
+		}
 	case <-time.After(20 * time.Second):
 		t.Fatal("the pod goes on measuring")
 	}

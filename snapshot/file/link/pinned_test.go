@@ -156,8 +156,7 @@ type cutter struct {
 	net.Listener
 	to string
 
-	mu    sync.Mutex
-	conns []net.Conn
+	mu sync.Mutex
 	// after so many bytes of an answer the connection is cut, so often.
 	after, times int
 }

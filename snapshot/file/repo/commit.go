@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/medic/cht-backup/snapshot/file/transfer"
 	"github.com/medic/cht-backup/snapshot/file/tree"
@@ -130,14 +131,6 @@ func (s *Session) commit(ctx context.Context, h head) error {
 	if len(signed) > maxHead || len(text) > maxUnpacked {
 		return fmt.Errorf("object %s: it would have %d bytes; %d are the most", key, len(signed), maxHead)
 	}
-	if err := s.renewing.Acquire(ctx, 1); err != nil {
-		return err
-	}
-	err = s.intent.fresh()
-	s.renewing.Release(1)
-	if err != nil {
-		return err
-	}
 	s.lock.Lock()
 	if s.closed {
 		s.lock.Unlock()
@@ -145,7 +138,9 @@ func (s *Session) commit(ctx context.Context, h head) error {
 	}
 	s.asking++ // should this be the end, the intent stays
 	s.lock.Unlock()
-	err = s.put(ctx, key, signed)
+	within, cancel := context.WithTimeout(ctx, commitWithin)
+	defer cancel()
+	err = s.put(within, key, signed, s.fresh)
 	s.lock.Lock()
 	s.asking--
 	s.lock.Unlock()
@@ -157,4 +152,17 @@ func (s *Session) commit(ctx context.Context, h head) error {
 	}
 	s.sent.Add(int64(len(signed)))
 	return nil
+}
+
+// commitWithin bounds the writing of a head, from its last look at how fresh the session
+// is on; see settled.
+const commitWithin = time.Hour
+
+// fresh tells whether a tree may be committed.
+func (s *Session) fresh(ctx context.Context) error {
+	if err := s.renewing.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer s.renewing.Release(1)
+	return s.intent.fresh()
 }

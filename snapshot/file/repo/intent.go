@@ -26,8 +26,8 @@ const (
 	stale = 24 * time.Hour
 	// expiry is after how long by the store's clock one that says no more has died.
 	expiry = 7 * 24 * time.Hour
-	// settled is how long after its client gave it up a request takes no effect any more.
-	// Stores finish or drop it within seconds.
+	// settled is how long after it was made a request takes no effect any more, be it
+	// answered or not. Stores finish or drop it within seconds or minutes.
 	settled = 24 * time.Hour
 )
 

@@ -110,6 +110,11 @@ func (w *listWriter) file(f tree.File) error {
 	for _, n := range []int64{f.Size, int64(f.Mode), int64(f.UID), int64(f.GID)} {
 		w.body = binary.AppendUvarint(w.body, uint64(n)) //nolint:gosec // checked
 	}
+	if len(f.Chunks) >= longFile { // its size changes, and its first chunks do not
+		if err := w.end(); err != nil {
+			return err
+		}
+	}
 	for _, c := range f.Chunks {
 		if w.chunks >= listChunks {
 			if err := w.end(); err != nil {
@@ -188,7 +193,7 @@ func (l *listReader) read(text []byte) error {
 		}
 		packs = append(packs, name)
 	}
-	for len(d.left) > 0 {
+	for !d.failed && len(d.left) > 0 {
 		var err error
 		switch d.bytes(1)[0] {
 		case listedFile:
@@ -203,12 +208,12 @@ func (l *listReader) read(text []byte) error {
 		default:
 			err = errList
 		}
-		if d.failed {
-			return errList
-		}
-		if err != nil {
+		if err != nil && !d.failed {
 			return err
 		}
+	}
+	if d.failed {
+		return errList
 	}
 	return nil
 }

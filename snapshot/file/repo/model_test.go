@@ -324,6 +324,7 @@ func TestModel(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 7)) //nolint:gosec // a test's
 			s := &sim{random: random, done: done, objects: map[string]stored{}, skew: time.Duration(random.IntN(7200)-3600) * time.Second, page: 1 + random.IntN(6)}
+			s.sticky = []int{0, 50, 90, 97}[random.IntN(4)]
 			s.faults, s.crashes = []int{0, 10, 50, 150}[random.IntN(4)], []int{0, 3, 15}[random.IntN(3)]
 			if random.IntN(4) == 0 {
 				s.lockedFor, s.lockedOf = time.Duration(random.IntN(20*24))*time.Hour, uint64(1+random.IntN(3)) //nolint:gosec // small

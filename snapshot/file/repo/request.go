@@ -69,15 +69,20 @@ func (r *Repository) list(ctx context.Context, prefix string, each func(Object) 
 // put writes an object whose name nobody else has. A request of which no answer came may
 // have written it: that it is there then is no error, if it is the same.
 func (r *Repository) put(ctx context.Context, key string, data []byte) error {
-	_, err := r.putAnswered(ctx, key, data)
+	_, err := r.putAnswered(ctx, key, data, nil)
 	return err
 }
 
 // putAnswered also tells whether each request was answered. One that was not may write
-// the object later, even once it was deleted.
-func (r *Repository) putAnswered(ctx context.Context, key string, data []byte) (answered bool, err error) {
+// the object later, even once it was deleted. Before each request first is asked, if given.
+func (r *Repository) putAnswered(ctx context.Context, key string, data []byte, first func(context.Context) error) (answered bool, err error) {
 	answered = true
 	err = r.try(ctx, func() error {
+		if first != nil {
+			if err := first(ctx); err != nil {
+				return err
+			}
+		}
 		err := r.objects.Put(ctx, key, data)
 		answered = answered && final(err)
 		return err
@@ -86,6 +91,9 @@ func (r *Repository) putAnswered(ctx context.Context, key string, data []byte) (
 		return answered, err
 	}
 	there, failed := r.get(ctx, key, 0, int64(len(data))+1)
+	if errors.Is(failed, ErrNotFound) {
+		return answered, err // deleted again
+	}
 	if failed != nil {
 		return false, failed
 	}

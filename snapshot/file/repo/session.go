@@ -219,9 +219,9 @@ func (s *Session) Close(ctx context.Context) error {
 	return nil
 }
 
-// put writes an object of this session.
-func (s *Session) put(ctx context.Context, key string, data []byte) error {
-	answered, err := s.repo.putAnswered(ctx, key, data)
+// put writes an object of this session; first, if given, is asked before each attempt.
+func (s *Session) put(ctx context.Context, key string, data []byte, first func(context.Context) error) error {
+	answered, err := s.repo.putAnswered(ctx, key, data, first)
 	if !answered {
 		s.lock.Lock()
 		s.unsure = true

@@ -28,7 +28,10 @@ type sim struct {
 	lockedFor time.Duration
 	lockedOf  uint64
 	page      int
-	log       []string
+	// sticky is how often, in percent, the one goes on who did something last.
+	sticky int
+	last   *actor
+	log    []string
 	// done counts what happened.
 	done map[string]int
 
@@ -46,6 +49,7 @@ type call struct {
 	op  string
 	key string
 	do  func() error
+	at  time.Time
 	// answer to the caller.
 	answer chan error
 }
@@ -75,7 +79,7 @@ func (a *actor) begin() { _ = a.ask("begin", "", nil) }
 
 // ask waits until it is this call's turn.
 func (a *actor) ask(op, key string, do func() error) error {
-	c := &call{by: a, op: op, key: key, do: do, answer: make(chan error, 1)}
+	c := &call{by: a, op: op, key: key, do: do, at: time.Now(), answer: make(chan error, 1)}
 	a.sim.lock.Lock()
 	a.sim.pending = append(a.sim.pending, c)
 	a.sim.lock.Unlock()
@@ -194,7 +198,13 @@ func (s *sim) run() bool {
 			time.Sleep(time.Duration(s.random.IntN(3000)) * time.Millisecond)
 		}
 		i := s.random.IntN(len(pending))
+		if s.random.IntN(100) < s.sticky { // one does much while another does nothing
+			if same := slices.IndexFunc(pending, func(c *call) bool { return c.by == s.last }); same >= 0 {
+				i = same
+			}
+		}
 		c := pending[i]
+		s.last = c.by
 		s.lock.Lock()
 		s.pending = append(s.pending, append(pending[:i:i], pending[i+1:]...)...)
 		s.lock.Unlock()
@@ -211,6 +221,11 @@ func (s *sim) happen(c *call) {
 	}
 	if c.op == "begin" {
 		c.answer <- nil
+		return
+	}
+	if time.Since(c.at) > 20*time.Hour { // nothing is under way that long
+		s.say("%s %s %s took too long", c.by.name, c.op, c.key)
+		c.answer <- errFault
 		return
 	}
 	switch n := s.random.IntN(1000); {

@@ -117,7 +117,7 @@ func (s *Session) store(p *packing) (int64, error) {
 		return 0, fmt.Errorf("pack %s: %w", p.name, err)
 	}
 	size := int64(len(p.data))
-	if err := s.put(s.life, s.repo.at(packsIn, p.name), p.data); err != nil {
+	if err := s.put(s.life, s.repo.at(packsIn, p.name), p.data, nil); err != nil {
 		return 0, fmt.Errorf("store object %s: %w", s.repo.at(packsIn, p.name), err)
 	}
 	p.data = nil

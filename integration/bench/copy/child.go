@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/medic/cht-backup/integration/bench/engine"
+	"github.com/medic/cht-backup/snapshot/file/node"
+)
+
+// role in the environment makes the program a worker.
+const role = "BENCH_COPY_WORKER"
+
+// order is what a worker is told.
+type order struct {
+	From, To, Back       string
+	Compressed, Unsealed bool
+}
+
+// answer is what one turn of one way took.
+type answer struct {
+	Took     time.Duration
+	CPU      time.Duration
+	Sent     int64
+	PeakKB   int64
+	Restored time.Duration // with Back
+}
+
+// child does the work of an order in a process of its own.
+func child(ctx context.Context, o order, say io.Writer) (a answer, err error) {
+	in, err := json.Marshal(o)
+	if err != nil {
+		return a, err
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return a, err
+	}
+	var out bytes.Buffer
+	cmd := exec.CommandContext(ctx, exe)
+	cmd.Env = append(os.Environ(), role+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(in), &out, say
+	if err := cmd.Run(); err != nil {
+		return a, fmt.Errorf("%+v: %w", o, err)
+	}
+	return a, json.Unmarshal(out.Bytes(), &a)
+}
+
+// work is what the child runs.
+func work(ctx context.Context, in io.Reader, out io.Writer) error {
+	var o order
+	if err := json.NewDecoder(in).Decode(&o); err != nil {
+		return err
+	}
+	options := engine.Options{Unsealed: o.Unsealed, Compressed: node.CompressionOff}
+	if o.Compressed {
+		options.Compressed = node.CompressionOn
+	}
+	r, err := engine.Create(ctx, o.To, options)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	cost, err := r.Backup(ctx, []string{o.From})
+	if err != nil {
+		return err
+	}
+	a := answer{Took: time.Since(began), CPU: cpu(), Sent: cost.Sent}
+	if o.Back != "" {
+		if a.Restored, err = r.Restore(ctx, o.Back); err != nil {
+			return err
+		}
+	}
+	if a.PeakKB, err = peakKB(); err != nil {
+		return err
+	}
+	if err := r.Close(); err != nil {
+		return err
+	}
+	return json.NewEncoder(out).Encode(a)
+}
+
+// cpu is what this process used of the processors.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// peakKB is the peak of this process's memory. The one that getrusage tells begins with
+// that of whoever started it.
+func peakKB() (int64, error) {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, found := strings.CutPrefix(line, "VmHWM:"); found {
+			return strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
+		}
+	}
+	return 0, errors.New("/proc/self/status tells no peak")
+}
+
+// plain is cp, with a sync of the file system after it where wanted.
+func plain(ctx context.Context, from, to string, sync bool) (a answer, err error) {
+	began := time.Now()
+	cmd := exec.CommandContext(ctx, "cp", "-r", from, to)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return a, fmt.Errorf("cp -r %s %s: %w: %s", from, to, err, out)
+	}
+	a.CPU = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	if sync {
+		if err := syncAt(to); err != nil {
+			return a, err
+		}
+	}
+	a.Took = time.Since(began)
+	return a, nil
+}
+
+// syncAt has all of a directory's file system on the disk.
+func syncAt(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.Close() }()
+	if err := unix.Syncfs(int(d.Fd())); err != nil {
+		return fmt.Errorf("sync the file system of %s: %w", dir, err)
+	}
+	return nil
+}
