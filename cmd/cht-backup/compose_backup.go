@@ -68,13 +68,13 @@ func (f *composeBackup) policy() (retention.Policy, *time.Location, error) {
 	if err != nil {
 		return retention.Policy{}, nil, fmt.Errorf("--time-zone: %w", err)
 	}
-	r, any := &api.Retention{KeepWithin: f.within}, f.within != ""
+	r, asked := &api.Retention{KeepWithin: f.within}, f.within != ""
 	for rule, into := range map[string]**int32{"last": &r.KeepLast, "hourly": &r.KeepHourly, "daily": &r.KeepDaily, "weekly": &r.KeepWeekly, "monthly": &r.KeepMonthly, "yearly": &r.KeepYearly} {
 		if n := f.keeps[rule]; *n != 0 {
-			*into, any = n, true
+			*into, asked = n, true
 		}
 	}
-	if !any {
+	if !asked {
 		r = nil
 	}
 	p, err := retention.PolicyOf(r)

@@ -14,13 +14,17 @@ import (
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/integration/cht"
 	"github.com/medic/cht-backup/integration/cht/load"
+	"github.com/medic/cht-backup/integration/couchdb/loopback"
 	"github.com/medic/cht-backup/integration/harness"
 	"github.com/medic/cht-backup/snapshot/await"
 )
 
 var suite harness.Suite
 
-func TestMain(m *testing.M) { suite.Main(m, true) }
+func TestMain(m *testing.M) {
+	loopback.Run() // TestComposeMove's CouchDB is this very program
+	suite.Main(m, true)
+}
 
 const (
 	backupWithin  = 3 * time.Minute

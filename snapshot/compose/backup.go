@@ -44,7 +44,7 @@ type Done struct {
 	Manifest bucket.Manifest
 	// Stall is when CouchDB was held.
 	Stall pause.Stall
-	Sent     int64
+	Sent  int64
 }
 
 // Take takes the backup. Nothing of it is in the catalog before all of it is.
@@ -62,7 +62,7 @@ func (b Backup) Take(ctx context.Context, i Instance) (d Done, err error) {
 	}
 	documents, _ := survey.Amount(infos)
 	b.Say("CouchDB %s, %d nodes, %d databases, %d documents", couch.Version, len(i.Nodes), len(before.ShardMaps), *documents)
-	uid := types.UID(uuid.NewUUID())
+	uid := uuid.NewUUID()
 	session, err := b.begin(ctx, i, uid)
 	if err != nil {
 		return d, err

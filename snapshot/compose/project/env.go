@@ -78,11 +78,11 @@ func Fill(text string, env map[string]string) string {
 		}
 		out.WriteString(text[:at])
 		text = text[at+1:]
-		switch {
-		case text[0] == '$':
+		switch text[0] {
+		case '$':
 			out.WriteByte('$')
 			text = text[1:]
-		case text[0] == '{':
+		case '{':
 			end := brace(text)
 			if end < 0 {
 				out.WriteString("$" + text)

@@ -5,54 +5,40 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/file/keyring"
 	"github.com/medic/cht-backup/snapshot/file/repo"
 )
 
 const (
 	prefix = "backup.communityhealthtoolkit.org/"
-	// Label has the repository's ID, and is on every Secret that holds a key of one.
-	Label = prefix + "repository"
-	// UseLabel says what the repository is to this cluster.
-	UseLabel = prefix + "repository-use"
-	// SecretType of those Secrets.
-	SecretType = corev1.SecretType(prefix + "repository")
-	// KeyData is the key's text in them.
-	KeyData = "key"
+	// The names of package keyring.
+	Label             = keyring.Label
+	UseLabel          = keyring.UseLabel
+	SecretType        = keyring.SecretType
+	KeyData           = keyring.KeyData
+	catalogAnnotation = keyring.CatalogAnnotation
 
-	// The annotations: in which catalog the repository is; that it was made there; whom
-	// its key there is sealed to; when it was last looked after.
-	catalogAnnotation = prefix + "repository-catalog"
-	madeAnnotation    = prefix + "repository-made"
-	tendedAnnotation  = prefix + "repository-tended"
+	// The annotations: that it was made in its catalog; when it was last looked after.
+	madeAnnotation   = prefix + "repository-made"
+	tendedAnnotation = prefix + "repository-tended"
 )
 
 // Use says what a repository is to this cluster.
-type Use string
+type Use = keyring.Use
 
 // The uses.
 const (
-	// Write: backups of an instance of this cluster go into it.
-	Write Use = "write"
-	// Read: another cluster, or a Compose host, writes it. It is restored from.
-	Read Use = "read"
+	Write = keyring.Write
+	Read  = keyring.Read
 )
 
 // SecretName is the name of a repository's Secret.
-func SecretName(id string) string { return "cht-backup-repository-" + id }
+func SecretName(id string) string { return keyring.SecretName(id) }
 
-// SecretOf makes the Secret of a repository's key. source is the namespace, or the
-// project, that is backed up into it.
+// SecretOf makes the Secret of a repository's key.
 func SecretOf(namespace, id string, key repo.Key, use Use, source, catalogURL string) *corev1.Secret {
-	return &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: SecretName(id),
-			Labels:      map[string]string{Label: id, UseLabel: string(use), api.SourceNamespaceLabel: source},
-			Annotations: map[string]string{catalogAnnotation: catalogURL}},
-		Type: SecretType,
-		Data: map[string][]byte{KeyData: []byte(key.Text())},
-	}
+	return keyring.SecretOf(namespace, id, key, use, source, catalogURL)
 }
 
 // keyOf reads the key out of its Secret.

@@ -139,7 +139,7 @@ func TestRecordRefuses(t *testing.T) {
 	if _, err := Record(r, Options{}); err == nil || !strings.Contains(err.Error(), "images.api") {
 		t.Errorf("no image of the API: %v", err)
 	}
-	if _, err := Record(composeRecord(t, 1), Options{Values: map[string]any{"platfrom": "k3s"}}); err == nil || !strings.Contains(err.Error(), "platfrom") {
+	if _, err := Record(composeRecord(t, 1), Options{Values: map[string]any{"platforms": "k3s"}}); err == nil || !strings.Contains(err.Error(), "platforms") {
 		t.Errorf("a misspelt value: %v", err)
 	}
 	r.Compose = nil
