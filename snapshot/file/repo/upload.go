@@ -72,10 +72,14 @@ func (s *Session) append(piece tree.Piece, sealed []byte, weight int64) (tree.Ch
 		return s.chunk(n), nil
 	}
 	if s.open != nil && int64(len(s.open.data)+len(sealed))+s.open.trailerBytes() > s.repo.options.PackSize {
+		s.full = true
 		s.send()
 	}
 	if s.open == nil {
 		s.open = &packing{name: s.id + random(8), done: make(chan struct{})}
+		if s.full { // who has filled one fills more: none is copied while it grows
+			s.open.data = make([]byte, 0, s.repo.options.PackSize)
+		}
 	}
 	p := s.open
 	offset := p.add(piece, sealed)
@@ -83,6 +87,7 @@ func (s *Session) append(piece tree.Piece, sealed []byte, weight int64) (tree.Ch
 	n = s.note(tree.Chunk{Piece: piece, Pack: p.name, Offset: offset, Stored: int64(len(sealed))}, 0)
 	c := s.chunk(n)
 	if int64(len(p.data))+p.trailerBytes() >= s.repo.options.PackSize || len(p.in) >= maxInPack {
+		s.full = true
 		s.send()
 	}
 	return c, nil
