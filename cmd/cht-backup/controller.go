@@ -31,6 +31,7 @@ import (
 	"github.com/medic/cht-backup/snapshot/checkup"
 	"github.com/medic/cht-backup/snapshot/csi"
 	"github.com/medic/cht-backup/snapshot/ebs/after"
+	"github.com/medic/cht-backup/snapshot/file/repositories"
 	"github.com/medic/cht-backup/snapshot/method"
 	"github.com/medic/cht-backup/snapshot/metrics"
 	"github.com/medic/cht-backup/snapshot/queue"
@@ -293,8 +294,9 @@ func setUp(mgr ctrl.Manager, kube, lease *rest.Config, c config) error {
 	if err != nil {
 		return err
 	}
+	var files *repositories.Store
 	if place != nil {
-		if _, err := c.setUpFiles(mgr, kube, direct, place, backups); err != nil {
+		if files, err = c.setUpFiles(mgr, kube, direct, place, backups); err != nil {
 			return err
 		}
 	}
@@ -314,6 +316,9 @@ func setUp(mgr ctrl.Manager, kube, lease *rest.Config, c config) error {
 	records.Client = own
 	restores := &restore.Reconciler{Client: own, Records: records, Events: recorder, Transport: transport, Image: c.Image, Outside: c.IsolationOutside, Nameservers: nameservers("/etc/resolv.conf"),
 		ParallelDrills: c.ParallelDrills, EC2: ec2Of(aws), ClusterTag: c.EBSClusterTag, Served: namespaces, Narrow: c.narrow(), Now: time.Now}
+	if files != nil {
+		restores.Repositories, restores.Fillers = readers{files}, restore.PodFillers{Config: kube, Client: clientset}
+	}
 	if err := restores.Setup(mgr, c.ParallelRestores); err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/medic/cht-backup/snapshot/file/link"
 	"github.com/medic/cht-backup/snapshot/file/repo"
 	"github.com/medic/cht-backup/snapshot/file/repositories"
+	"github.com/medic/cht-backup/snapshot/file/transfer"
 	"github.com/medic/cht-backup/snapshot/method"
 	"github.com/medic/cht-backup/snapshot/offsite"
 	"github.com/medic/cht-backup/snapshot/podexec"
@@ -105,6 +106,14 @@ func peer(run podexec.Runner, pod *corev1.Pod, container, service string) link.P
 		Exec: func(ctx context.Context, command []string, stdin io.Reader, stdout io.Writer) error {
 			return run.Run(ctx, pod.Namespace, pod.Name, container, command, stdin, stdout)
 		}}
+}
+
+// readers opens repositories for restores.
+type readers struct{ *repositories.Store }
+
+// Open implements restore.Repositories.
+func (r readers) Open(ctx context.Context, id string) (transfer.Reader, error) {
+	return r.Store.Open(ctx, id)
 }
 
 // known gives the backups of a namespace that anything speaks of: Backups, records in

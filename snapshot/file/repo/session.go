@@ -41,7 +41,6 @@ type Session struct {
 	// known are the files of the bases, as numbers in the index.
 	known map[fileOf][]uint32
 	open  *packing
-	full  bool // a pack was filled
 	// pending are the packs that are not stored yet, but for the open one.
 	pending map[string]*packing
 	// failed is why this session will commit nothing more.

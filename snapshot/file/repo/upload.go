@@ -72,14 +72,12 @@ func (s *Session) append(piece tree.Piece, sealed []byte, weight int64) (tree.Ch
 		return s.chunk(n), nil
 	}
 	if s.open != nil && int64(len(s.open.data)+len(sealed))+s.open.trailerBytes() > s.repo.options.PackSize {
-		s.full = true
 		s.send()
 	}
 	if s.open == nil {
-		s.open = &packing{name: s.id + random(8), done: make(chan struct{})}
-		if s.full { // who has filled one fills more: none is copied while it grows
-			s.open.data = make([]byte, 0, s.repo.options.PackSize)
-		}
+		// All of it at once: a slice that grows is copied again and again, four times as
+		// much as there is, and that is in memory beside it. What is not filled costs none.
+		s.open = &packing{name: s.id + random(8), data: make([]byte, 0, s.repo.options.PackSize), done: make(chan struct{})}
 	}
 	p := s.open
 	offset := p.add(piece, sealed)
@@ -87,7 +85,6 @@ func (s *Session) append(piece tree.Piece, sealed []byte, weight int64) (tree.Ch
 	n = s.note(tree.Chunk{Piece: piece, Pack: p.name, Offset: offset, Stored: int64(len(sealed))}, 0)
 	c := s.chunk(n)
 	if int64(len(p.data))+p.trailerBytes() >= s.repo.options.PackSize || len(p.in) >= maxInPack {
-		s.full = true
 		s.send()
 	}
 	return c, nil
