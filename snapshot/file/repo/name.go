@@ -3,7 +3,6 @@ package repo
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -79,6 +78,3 @@ func ParseTreeName(name string) (TreeName, error) {
 	}
 	return TreeName{Name: name, Time: at, Owner: parts[1], Node: parts[2]}, nil
 }
-
-// errNotOurs is told of objects whose names are none of ours. They are left alone.
-var errNotOurs = errors.New("its name is none of a repository's objects")

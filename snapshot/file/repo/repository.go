@@ -17,9 +17,9 @@ import (
 type Options struct {
 	// Budget bounds what is held in memory of packs on their way, in bytes: of one session
 	// those that are filled and uploaded, of all reading that which is read ahead. 0 for
-	// 64 MiB.
+	// 48 MiB. The client of S3 has a copy of what it sends besides.
 	Budget int64
-	// Parallel is how many requests are made at once; 0 for 4.
+	// Parallel is how many requests are made at once; 0 for 3.
 	Parallel int
 	// PackSize is how large a pack becomes, in bytes; 0 for 15 MiB: from 16 MiB on, the
 	// client of S3 sends in parts, for which it has buffers of its own.
@@ -37,8 +37,8 @@ type Options struct {
 }
 
 const (
-	defaultBudget   = 64 << 20
-	defaultParallel = 4
+	defaultBudget   = 48 << 20
+	defaultParallel = 3
 	defaultPack     = 15 << 20
 	defaultPause    = 500 * time.Millisecond
 )
@@ -51,7 +51,7 @@ func (o Options) complete() Options {
 		o.Parallel = defaultParallel
 	}
 	if o.PackSize <= 0 {
-		o.PackSize = min(defaultPack, max(o.Budget/4, 1<<20))
+		o.PackSize = min(defaultPack, max(o.Budget/3, 1<<20))
 	}
 	o.Budget = max(o.Budget, 2*o.PackSize)
 	if o.Now == nil {
