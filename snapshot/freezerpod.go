@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	// RoleFreezer is the value of the role label on freezer pods, RoleCopier that on
-	// those that the files are copied out of.
+	// RoleFreezer is the value of the role label on freezer pods.
 	RoleFreezer = "freezer"
-	RoleCopier  = "copier"
+	// RoleCopier is that on pods that the files are copied out of.
+	RoleCopier = "copier"
 
 	// freezerWithin bounds the start of the freezer pods.
 	freezerWithin = 90 * time.Second

@@ -112,7 +112,7 @@ func (s *Snapshotter) resume(ctx context.Context, b *api.Backup, volumes []*api.
 		return err
 	}
 	var members []*member
-	close := func() {
+	closeAll := func() {
 		for _, m := range members {
 			m.copier.Close()
 		}
@@ -120,7 +120,7 @@ func (s *Snapshotter) resume(ctx context.Context, b *api.Backup, volumes []*api.
 	for _, v := range left {
 		m, err := s.rejoin(ctx, b, pods, v)
 		if err != nil {
-			close()
+			closeAll()
 			return err
 		}
 		members = append(members, m)
