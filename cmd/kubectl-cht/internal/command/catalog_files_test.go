@@ -133,5 +133,5 @@ func TestRestoreOfACopyNeedsNoKey(t *testing.T) {
 	if w.keySecret(t) != nil {
 		t.Error("whose key is it?")
 	}
-	w.mustRun(t, exit.Refused, []string{"is set to no catalog"}, append(args, "--to", "medic2", "--data-from", "File")...)
+	w.mustRun(t, exit.Refused, []string{"does not open the key of repository repo-1"}, append(args, "--to", "medic2", "--data-from", "File")...)
 }
