@@ -10,7 +10,6 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
@@ -73,7 +72,7 @@ func (w *world) keySecret(t *testing.T) *corev1.Secret {
 // The key of the files' repository is opened here, and given to the controller.
 func TestRestoreOfFilesGivesTheKey(t *testing.T) {
 	c, key := newCatalogWithFiles(t, true)
-	w := newWorld(t, interceptor.Funcs{}, onDisk(c.url)...)
+	w := newWorld(t, allow(nil), onDisk(c.url)...)
 	args := []string{"restore", "--from", c.url + "/medic/nightly-1", "--to", "medic", "--no-wait"}
 	w.mustRun(t, exit.Refused, []string{"--identity FILE"}, args...)
 	if w.keySecret(t) != nil {
@@ -114,7 +113,7 @@ func TestRestoreOfFilesIsRefused(t *testing.T) {
 		{"another key", true, func(c *offsiteCatalog) string { return c.url }, []client.Object{repositories.SecretOf(system, "repo-1", other, repositories.Read, "medic", "")}, "holds another key of repository repo-1"},
 	} {
 		c, _ := newCatalogWithFiles(t, tt.sealed)
-		w := newWorld(t, interceptor.Funcs{}, append(onDisk(tt.url(c)), tt.objects...)...)
+		w := newWorld(t, allow(nil), append(onDisk(tt.url(c)), tt.objects...)...)
 		w.mustRun(t, exit.Refused, []string{tt.says}, "restore", "--from", c.url+"/medic/nightly-1", "--to", "medic", "--identity", c.key, "--no-wait")
 		if len(w.records(t)) > 0 {
 			t.Errorf("%s: the record was imported", tt.name)
@@ -128,11 +127,11 @@ func TestRestoreOfACopyNeedsNoKey(t *testing.T) {
 	r := fullRecord("medic", "nightly-2", "uid-2", day(2))
 	r.Nodes[0].File = &api.FileVolume{Repository: "repo-1", Tree: "20260202T013000.000000Z_uid-2_couchdb", Complete: true}
 	c.put(t, r, "old", true)
-	w := newWorld(t, interceptor.Funcs{}, newCluster()...)
+	w := newWorld(t, allow(nil), newCluster()...)
 	args := []string{"restore", "--from", c.url + "/medic/nightly-2", "--identity", c.key, "--no-wait"}
 	w.mustRun(t, exit.Good, nil, append(args, "--to", "medic")...)
 	if w.keySecret(t) != nil {
 		t.Error("whose key is it?")
 	}
-	w.mustRun(t, exit.Refused, []string{"is set to no catalog"}, append(args, "--to", "medic2", "--data-from", "File")...)
+	w.mustRun(t, exit.Refused, []string{"does not open the key of repository repo-1"}, append(args, "--to", "medic2", "--data-from", "File")...)
 }
