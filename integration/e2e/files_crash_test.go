@@ -25,12 +25,12 @@ func TestFilesWhenSomebodyDies(t *testing.T) {
 	o := deployed(ctx, t, c, 3, onLocalPath(c, t))
 	c = killable(ctx, t, c, o.Namespace, map[string]any{"controller": map[string]any{"catalog": map[string]any{"url": "", "volume": map[string]any{"storageClass": onDisk}}}})
 	first := c.Backup(t, o.Namespace, "first", api.BackupSpec{}, backupWithin)
-	packs := filepath.Join(catalogFolder(ctx, t, c), "v1", "files", first.Status.Volumes[0].File.Repository, "packs")
+	writers := filepath.Join(catalogFolder(ctx, t, c), "v1", "files", first.Status.Volumes[0].File.Repository, "writers")
 
 	for _, tt := range []struct {
 		name string
-		// amid is the phase in which it is killed. In Finishing, the bucket takes nothing
-		// meanwhile, so that it lasts.
+		// amid is the phase in which it is killed. In Finishing, nobody can begin to write
+		// into the bucket meanwhile, so that nothing was read of a copier yet.
 		amid   api.Phase
 		kill   func(context.Context, *testing.T, *harness.Cluster, string)
 		end    api.Phase
@@ -47,7 +47,7 @@ func TestFilesWhenSomebodyDies(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			writer := writing(ctx, t, c, o.Namespace, "writer", "--rate", "30", "--user-dbs", "0")
 			if tt.amid == api.PhaseFinishing {
-				closed(t, packs)
+				closed(t, writers)
 			}
 			b, err := c.CreateBackup(ctx, o.Namespace, strings.ReplaceAll(tt.name, " ", "-"), api.BackupSpec{Attempts: 1})
 			if err != nil {
@@ -62,7 +62,7 @@ func TestFilesWhenSomebodyDies(t *testing.T) {
 			if first := firstWriteAfter(ctx, t, writer, killed); first.Sub(killed) > 4*time.Second {
 				t.Errorf("writes went on only %s after the kill", first.Sub(killed))
 			}
-			opened(t, packs)
+			opened(t, writers)
 			if b, err = c.WaitBackup(ctx, b, backupWithin, nil); err != nil {
 				t.Fatal(err)
 			}

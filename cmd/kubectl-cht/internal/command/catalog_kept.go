@@ -12,6 +12,7 @@ import (
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/show"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/catalog/bucket"
+	"github.com/medic/cht-backup/snapshot/file/repo"
 )
 
 // offsiteKept is one backup outside the cluster, read and checked.
@@ -24,6 +25,10 @@ type offsiteKept struct {
 	record   catalog.Record
 	// opened tells that the sealed Secrets are in the record.
 	opened bool
+	// keys are those of the repositories of its files, as far as the identity opens them;
+	// sealed says why others are not there.
+	keys   map[string]repo.Key
+	sealed []string
 }
 
 // readKept reads the backup that a URL means from its catalog, and opens its Secrets
@@ -60,6 +65,9 @@ func (e *Env) readKept(ctx context.Context, place string, which *choice, identit
 	kept.record = offsite.WithCopies(kept.record, kept.copies)
 	if len(identities) == 0 {
 		return kept, nil
+	}
+	if err := e.unsealKeys(ctx, b, &kept, identities); err != nil {
+		return kept, err
 	}
 	return kept, e.unseal(ctx, b, &kept, identities)
 }

@@ -64,7 +64,7 @@ func tagOf(image string) string {
 // snapshots: a VolumeSnapshotClass is not needed, since snapshots are imported by
 // their handles.
 func snapshots(n Needs, c Cluster) ([]Problem, []string) {
-	csi := n.of(func(v Volume) bool { return !v.EBS })
+	csi := n.of(func(v Volume) bool { return !v.EBS && !v.Files })
 	if c.Snapshots || len(csi) == 0 {
 		return nil, nil
 	}
@@ -105,6 +105,9 @@ func classes(n Needs, c Cluster) (problems []Problem, notes []string) {
 		fit := c.fitting(v.Driver)
 		next := "choose one with --storage-class: " + fit
 		class, found := c.class(v.Class)
+		if !found && v.Files && !v.Remapped {
+			class, found = c.class("") // any class will do
+		}
 		switch {
 		case !found && v.Class == "":
 			problems = append(problems, Problem{"the volumes of " + nodes + " name no storage class, and this cluster has no default", next})
