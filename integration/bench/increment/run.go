@@ -106,8 +106,8 @@ func (r *run) make(ctx context.Context) error {
 	r.version = about.Version
 	// Compactions are the benchmark's own steps: CouchDB is to begin none by itself.
 	for i := range r.cluster.URLs {
-		for _, channels := range []string{"db_channels", "view_channels", "cleanup_channels"} {
-			if err := r.cluster.Client(i, http.DefaultTransport).Do(ctx, http.MethodPut, "/_node/_local/_config/smoosh/"+channels, "", nil); err != nil {
+		for _, channel := range []string{"ratio_dbs", "slack_dbs", "upgrade_dbs", "ratio_views", "slack_views", "upgrade_views"} {
+			if err := r.cluster.Client(i, http.DefaultTransport).Do(ctx, http.MethodPut, "/_node/_local/_config/smoosh."+channel+"/min_size", "1000000000000", nil); err != nil {
 				return err
 			}
 		}
