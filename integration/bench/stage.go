@@ -64,7 +64,8 @@ func (s *stage) run(ctx context.Context) (r result, err error) {
 		return r, err
 	}
 	r.samples = s.rounds(ctx)
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	// A request to a pod that was stopped goes on for more than a minute.
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Minute)
 	defer cancel()
 	sum, err := writer.Stop(stop)
 	writes := writer.Writes()
@@ -116,14 +117,25 @@ func (s *stage) watchIdle(ctx context.Context) (*usage, error) {
 	return after.since(before), nil
 }
 
-// rounds takes all samples, each kind once a round.
+// rounds takes all samples, each kind once a round. Those that stop the CHT come after
+// all others: a request that waits for a pod that has gone waits for a minute, and would
+// be seen in the sample after it.
 func (s *stage) rounds(ctx context.Context) []sample {
-	var kinds []sample
+	var kinds, stops []sample
 	for _, driver := range s.storage.drivers {
 		for _, way := range s.o.ways(driver) {
-			kinds = append(kinds, sample{nodes: s.nodes, driver: driver, way: way})
+			one := sample{nodes: s.nodes, driver: driver, way: way}
+			if way == wayStop {
+				stops = append(stops, one)
+				continue
+			}
+			kinds = append(kinds, one)
 		}
 	}
+	return append(s.turns(ctx, kinds), s.turns(ctx, stops)...)
+}
+
+func (s *stage) turns(ctx context.Context, kinds []sample) []sample {
 	var all []sample
 	for round := range s.o.backups {
 		for _, one := range turn(kinds, round) {
@@ -193,7 +205,7 @@ func (s *stage) remove(ctx context.Context) error {
 	for i := range left.Items {
 		err = errors.Join(err, removeBackup(ctx, s.c, &left.Items[i]))
 	}
-	if err = errors.Join(err, s.c.DeleteNamespace(ctx, s.namespace)); err != nil {
+	if err = errors.Join(err, s.c.DeleteNamespace(ctx, s.namespace), s.removeKeys(ctx)); err != nil {
 		return err
 	}
 	found, err := s.leftovers(ctx)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,6 +23,10 @@ import (
 
 // role in the environment makes the program a worker.
 const role = "BENCH_COPY_WORKER"
+
+// memoryLimit is what the runtime aims to stay below. The product has 96 MiB for what runs
+// beside CouchDB, and bounds what the controller holds of packs.
+const memoryLimit = 128 << 20
 
 // order is what a worker is told.
 type order struct {
@@ -64,6 +69,8 @@ func work(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err := json.NewDecoder(in).Decode(&o); err != nil {
 		return err
 	}
+	// As much as the product gives its two processes that do this.
+	debug.SetMemoryLimit(memoryLimit)
 	options := engine.Options{Unsealed: o.Unsealed, Compressed: node.CompressionOff}
 	if o.Compressed {
 		options.Compressed = node.CompressionOn

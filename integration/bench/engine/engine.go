@@ -15,6 +15,12 @@ import (
 	"github.com/medic/cht-backup/snapshot/file/transfer"
 )
 
+// As in the controller.
+const (
+	budget   = 32 << 20
+	packSize = 8 << 20
+)
+
 // Options are what the product always has on.
 type Options struct {
 	Unsealed   bool
@@ -43,7 +49,7 @@ func Create(ctx context.Context, dir string, o Options) (*Repository, error) {
 	if err := repo.Create(ctx, b.Objects(), id, key); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
-	r, err := repo.Open(ctx, b.Objects(), id, key, repo.Options{Unsealed: o.Unsealed})
+	r, err := repo.Open(ctx, b.Objects(), id, key, repo.Options{Unsealed: o.Unsealed, Budget: budget, PackSize: packSize})
 	if err != nil {
 		return nil, errors.Join(err, b.Close())
 	}

@@ -131,7 +131,7 @@ func (w *way) begins(f *os.File, path string, size int64) (same []piece, err err
 func copied(dirs []string) (all []string, err error) {
 	for _, dir := range dirs {
 		err = filepath.WalkDir(filepath.Join(dir, "data"), func(path string, d fs.DirEntry, err error) error {
-			if err == nil && d.Type().IsRegular() && !strings.Contains(path, "/.delete/") &&
+			if err == nil && d.Type().IsRegular() && !strings.Contains(path, "/.delete/") && !strings.HasSuffix(path, ".compact.view") &&
 				(strings.HasSuffix(path, ".couch") || strings.HasSuffix(path, ".view")) {
 				all = append(all, path)
 			}
