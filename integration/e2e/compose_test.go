@@ -134,7 +134,7 @@ func newComposed(ctx context.Context, t *testing.T, c *harness.Cluster) *compose
 	return p
 }
 
-// catalogFolder is where on this machine the controller's catalog lies.
+// catalogFolder is where on this machine the controller's catalog lies: below its volume.
 func catalogFolder(ctx context.Context, t *testing.T, c *harness.Cluster) string {
 	t.Helper()
 	for {
@@ -148,10 +148,10 @@ func catalogFolder(ctx context.Context, t *testing.T, c *harness.Cluster) string
 				continue
 			}
 			if pv.Spec.HostPath != nil {
-				return pv.Spec.HostPath.Path
+				return filepath.Join(pv.Spec.HostPath.Path, "catalog")
 			}
 			if pv.Spec.Local != nil {
-				return pv.Spec.Local.Path
+				return filepath.Join(pv.Spec.Local.Path, "catalog")
 			}
 		}
 		select {
