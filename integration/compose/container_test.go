@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -68,10 +69,18 @@ func TestContainer(t *testing.T) {
 	cmd.Env = []string{roleEnv + "=container", "COMPOSE_TEST_VOLUME=" + volume, "COUCHDB_USER=admin", "COUCHDB_PASSWORD=inside;only", "COUCHDB_SECRET=s", "COUCHDB_UUID=u", "PATH=" + os.Getenv("PATH")}
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	// It dies with the thread that starts it, which therefore waits for it.
+	started, ended := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		runtime.LockOSThread()
+		started <- cmd.Start()
+		_ = cmd.Wait() // killed: the status says nothing
+	}()
+	if err := <-started; err != nil {
 		t.Skipf("no namespaces can be made here: %v", err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
 	looking := compose.Looking{Engine: fakeEngine(t, cmd.Process.Pid)}
 	var instance compose.Instance
 	for until := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
