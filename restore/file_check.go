@@ -117,7 +117,7 @@ func setCatalog(record catalog.Record) string {
 	if record.ImportedFrom != "" {
 		where = record.ImportedFrom + ", where the record was read"
 	}
-	return fmt.Sprintf("set the controller's catalog (value catalog.url of its chart) to %s, with credentials that may read it, and restore again", where)
+	return fmt.Sprintf("set the controller's catalog (value controller.catalog.url of its chart) to %s, with credentials that may read it, and restore again", where)
 }
 
 // roomy refuses a claim that the files do not fit into, and warns of one that they fill.

@@ -274,7 +274,7 @@ func TestFilesAreLookedAtBeforeAnythingIsMade(t *testing.T) {
 	}{
 		{"no catalog", func(b *bench, _ *shelf, w *work) {
 			b.Repositories, w.record.ImportedFrom = nil, "s3://here"
-		}, api.ReasonNoCatalog, "set the controller's catalog (value catalog.url of its chart) to s3://here"},
+		}, api.ReasonNoCatalog, "set the controller's catalog (value controller.catalog.url of its chart) to s3://here"},
 		{"another catalog", func(_ *bench, s *shelf, _ *work) {
 			s.opened = reason.Refuse(api.ReasonNoCatalog, "it is not in s3://there")
 		}, api.ReasonNoCatalog, "has its files in repository repo-1: it is not in s3://there; set the controller's catalog"},

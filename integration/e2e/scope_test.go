@@ -149,8 +149,8 @@ func install(ctx context.Context, t *testing.T, c *harness.Cluster, home string,
 }
 
 // killable gives the cluster with a controller that serves that namespace alone, so that a
-// test can kill it beside others.
-func killable(ctx context.Context, t *testing.T, c *harness.Cluster, namespace string) *harness.Cluster {
+// test can kill it beside others. It has no catalog unless more values say so.
+func killable(ctx context.Context, t *testing.T, c *harness.Cluster, namespace string, more ...map[string]any) *harness.Cluster {
 	t.Helper()
 	own := *c
 	own.Home = c.TempNamespace(t, "controller")
@@ -164,8 +164,11 @@ func killable(ctx context.Context, t *testing.T, c *harness.Cluster, namespace s
 			t.Error(err)
 		}
 	})
-	if _, err := h.Install(ctx, "own", c.ChartFolder("cht-backup"), harness.Overlaid(c.ControllerValues(), map[string]any{
-		"namespaces": []any{namespace}, "controller": map[string]any{"catalog": map[string]any{"url": "none"}}})); err != nil {
+	values := harness.Overlaid(c.ControllerValues(), map[string]any{"namespaces": []any{namespace}, "controller": map[string]any{"catalog": map[string]any{"url": "none"}}})
+	for _, m := range more {
+		values = harness.Overlaid(values, m)
+	}
+	if _, err := h.Install(ctx, "own", c.ChartFolder("cht-backup"), values); err != nil {
 		t.Fatal(err)
 	}
 	return &own

@@ -134,16 +134,18 @@ func (l *Looker) snapshots(ctx context.Context) []Check {
 	var list snapv1.VolumeSnapshotClassList
 	err := l.Client.List(ctx, &list, client.Limit(page))
 	switch {
+	case (meta.IsNoMatchError(err) || apierrors.IsNotFound(err)) && l.Catalog != nil:
+		return []Check{pass(SnapshotKinds, "", "the cluster does not know VolumeSnapshots: the files of CouchDB's volumes are copied into the catalog")}
 	case meta.IsNoMatchError(err), apierrors.IsNotFound(err):
 		return []Check{fail(SnapshotKinds, "", kindsNext, "the cluster does not know VolumeSnapshots: no CSI volume can be backed up")}
 	case err != nil:
 		return []Check{unknown(SnapshotKinds, "", "", err)}
 	}
-	return []Check{pass(SnapshotKinds, "", "the cluster knows VolumeSnapshots"), classes(list.Items)}
+	return []Check{pass(SnapshotKinds, "", "the cluster knows VolumeSnapshots"), classes(list.Items, l.Catalog != nil)}
 }
 
 // classes tells for which drivers it is clear what is taken.
-func classes(all []snapv1.VolumeSnapshotClass) Check {
+func classes(all []snapv1.VolumeSnapshotClass, catalog bool) Check {
 	of, chosen := map[string][]string{}, map[string]int{}
 	for _, c := range all {
 		of[c.Driver] = append(of[c.Driver], c.Name)
@@ -164,6 +166,8 @@ func classes(all []snapv1.VolumeSnapshotClass) Check {
 	slices.Sort(plain)
 	slices.Sort(open)
 	switch {
+	case len(all) == 0 && catalog:
+		return pass(SnapshotClasses, "", "there is no VolumeSnapshotClass: the files of CouchDB's volumes are copied into the catalog, but for EBS volumes")
 	case len(all) == 0:
 		return fail(SnapshotClasses, "", "create a VolumeSnapshotClass for the driver of your volumes, see its documentation; EBS volumes can be cut without", "there is no VolumeSnapshotClass at all")
 	case len(open) > 0:

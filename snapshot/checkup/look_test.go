@@ -153,7 +153,8 @@ func TestLook(t *testing.T) {
 		{"the catalog is read-only", answering{}, plain(), nil, &store{url: "s3://b", try: errors.New("denied")}, 1, noon, []string{"CatalogWritable : the catalog cannot be written to: denied"}, false},
 		{"the catalog keeps everything", answering{}, plain(), nil, &store{url: "s3://b", keeps: true}, 1, noon, nil, false},
 		{"the clock is wrong", answering{}, plain(), nil, good(), 1, noon.Add(time.Minute), []string{"Clock : the API server's clock is 1m0s behind, compared"}, false},
-		{"no class", answering{}, plain()[1:], nil, good(), 1, noon, []string{"SnapshotClasses : there is no VolumeSnapshotClass at all"}, false},
+		{"no class, and no catalog to copy files into", answering{}, plain()[1:], nil, nil, 1, noon, []string{"SnapshotClasses : there is no VolumeSnapshotClass at all", "CatalogReachable : no catalog is configured"}, false},
+		{"no class", answering{}, plain()[1:], nil, good(), 1, noon, nil, false},
 		{"two classes", answering{}, append(plain(), &snapv1.VolumeSnapshotClass{ObjectMeta: metav1.ObjectMeta{Name: "another"}, Driver: "loop"}), nil, good(), 1, noon, []string{"SnapshotClasses : which VolumeSnapshotClass is taken is not clear: loop has another, loop, of which 0"}, false},
 		{"two classes, one marked", answering{}, append(plain(), &snapv1.VolumeSnapshotClass{ObjectMeta: metav1.ObjectMeta{Name: "another", Annotations: map[string]string{defaultClass: "true"}}, Driver: "loop"}), nil, good(), 1, noon, nil, false},
 	} {

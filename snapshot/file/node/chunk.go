@@ -7,7 +7,10 @@ import (
 )
 
 const (
-	// ChunkSize is how many bytes of a file go into one chunk.
+	// ChunkSize is how many bytes of a file go into one chunk. Smaller ones, and ones whose
+	// ends the content decides, were measured (integration/bench/increment): they send no
+	// less, neither of files that have grown nor of compacted ones, in which CouchDB's own
+	// block markers lie elsewhere between the same documents.
 	ChunkSize = 1 << 20
 	// MaxChunk bounds what a chunk of anyone's may be.
 	MaxChunk = 16 << 20
@@ -30,7 +33,8 @@ const (
 )
 
 // encoder is shared: each EncodeAll takes one of its states, whose memory is bounded by
-// a chunk.
+// a chunk. CouchDB has compressed its documents already: the next level saves 2% more of
+// a shard's file.
 var encoder, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(ChunkSize), zstd.WithEncoderCRC(false))
 
 // Frame compresses a chunk.

@@ -62,7 +62,7 @@ func (n *Node) Measure(ctx context.Context) (Measured, error) {
 	if n.isClosed() {
 		return Measured{}, errClosed
 	}
-	c := &cut{measured: Measured{Cut: newCut(), At: began}}
+	c := &cut{measured: Measured{Cut: newCut(), At: began}, files: make([]measured, 0, n.walk.files+16)}
 	if err := n.measure(ctx, c); err != nil {
 		c.release()
 		return Measured{}, err

@@ -77,3 +77,107 @@ func TestWhatIsBeingWrittenIsNotDoomed(t *testing.T) {
 		t.Errorf("%d objects were written for what is there", more)
 	}
 }
+
+// A pack that is doomed and was named again meanwhile is not used by the next session,
+// even as its base names it: the base may go before the session has its own tree.
+func TestDoomedOfABase(t *testing.T) {
+	m := newMemory()
+	r := create(t, m, small)
+	first := backup(t, r, "uid-1", some(1))
+	if err := r.DeleteTree(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	begin := func(owner string, bases ...string) *Session {
+		s, err := r.Begin(t.Context(), owner, []string{"couchdb-1"}, bases)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	commit := func(s *Session) string {
+		name, err := put(t.Context(), s, "couchdb-1", some(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	quick := begin("uid-2")
+	if did, err := r.Collect(t.Context()); err != nil || did.Waiting == 0 || did.Deleted > 0 {
+		t.Fatalf("%+v, %v", did, err)
+	}
+	packs := len(m.keys(r.at(packsIn, "")))
+	second := commit(quick)
+	if len(m.keys(r.at(packsIn, ""))) != packs {
+		t.Fatal("it did not use what is doomed: this test shows nothing")
+	}
+	slow := begin("uid-3", second)
+	if err := r.DeleteTree(t.Context(), second); err != nil {
+		t.Fatal(err)
+	}
+	if did, err := r.Collect(t.Context()); err != nil || did.Deleted == 0 {
+		t.Fatalf("%+v, %v", did, err)
+	}
+	if got, err := read(t.Context(), r, commit(slow)); err != nil || !reflect.DeepEqual(got, some(1)) {
+		t.Errorf("%v", err)
+	}
+}
+
+// Whenever in its beginning a session is overtaken by a collection that deletes, it does
+// not use what has gone.
+func TestOvertaken(t *testing.T) {
+	for at := 0; ; at++ {
+		m := newMemory()
+		r := create(t, m, small)
+		first := backup(t, r, "uid-1", some(1))
+		waited, err := r.Begin(t.Context(), "uid-2", nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.DeleteTree(t.Context(), first); err != nil {
+			t.Fatal(err)
+		}
+		if did, err := r.Collect(t.Context()); err != nil || did.Waiting == 0 {
+			t.Fatalf("%+v, %v", did, err)
+		}
+		calls := 0
+		m.fault = func(string, string) error {
+			if calls++; calls == at+1 {
+				if err := waited.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+				if did, err := r.Collect(t.Context()); err != nil || did.Deleted == 0 || len(m.keys(r.at(doomedIn, ""))) > 0 {
+					t.Errorf("%+v, %v", did, err)
+				}
+			}
+			return nil
+		}
+		r.options.Parallel = 1
+		s, err := r.Begin(t.Context(), "uid-3", []string{"couchdb-1"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		over := calls <= at
+		m.fault = nil
+		name, err := put(t.Context(), s, "couchdb-1", some(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := read(t.Context(), r, name); err != nil || !reflect.DeepEqual(got, some(1)) {
+			t.Errorf("before call %d: %v", at, err)
+		}
+		for _, s := range []*Session{s, waited} {
+			if err := s.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		if over {
+			if at < 4 {
+				t.Errorf("only %d calls", at)
+			}
+			return
+		}
+	}
+}

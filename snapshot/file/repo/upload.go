@@ -75,7 +75,9 @@ func (s *Session) append(piece tree.Piece, sealed []byte, weight int64) (tree.Ch
 		s.send()
 	}
 	if s.open == nil {
-		s.open = &packing{name: s.id + random(8), done: make(chan struct{})}
+		// All of it at once: a slice that grows is copied again and again, four times as
+		// much as there is, and that is in memory beside it. What is not filled costs none.
+		s.open = &packing{name: s.id + random(8), data: make([]byte, 0, s.repo.options.PackSize), done: make(chan struct{})}
 	}
 	p := s.open
 	offset := p.add(piece, sealed)

@@ -10,10 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/offsite"
@@ -103,30 +99,14 @@ func (e *Env) controllersCatalog(ctx context.Context) (string, error) {
 		return "", exit.Errorf(exit.Usage, "which catalog is not known; %s", next)
 	}
 	e.locate(ctx, c, namespace)
-	var list appsv1.DeploymentList
-	if err := c.List(ctx, &list, client.InNamespace(e.SystemNamespace), client.MatchingLabels{"app.kubernetes.io/name": "cht-backup"}); err != nil {
+	set, err := e.catalogSetting(ctx, c)
+	if err != nil {
 		return "", exit.Errorf(exit.Usage, "which catalog is not known, and the controller cannot be asked (%s); %s", oneLine(err), next)
 	}
-	for _, d := range list.Items {
-		for _, container := range d.Spec.Template.Spec.Containers {
-			for _, v := range container.Env {
-				if v.Name == "CHT_BACKUP_CATALOG_URL" && v.Value != "" {
-					return e.reachable(v.Value)
-				}
-			}
-		}
-		var settings corev1.ConfigMap
-		if err := c.Get(ctx, client.ObjectKeyFromObject(&d), &settings); err != nil {
-			continue
-		}
-		var config struct {
-			URL string `json:"catalog-url"`
-		}
-		if err := yaml.Unmarshal([]byte(settings.Data["config.yaml"]), &config); err == nil && config.URL != "" {
-			return e.reachable(config.URL)
-		}
+	if set == "" {
+		return "", exit.Errorf(exit.Usage, "no controller in namespace %s is set to a catalog; %s", e.SystemNamespace, next)
 	}
-	return "", exit.Errorf(exit.Usage, "no controller in namespace %s is set to a catalog; %s", e.SystemNamespace, next)
+	return e.reachable(set)
 }
 
 // reachable refuses a directory of the controller's own pod.

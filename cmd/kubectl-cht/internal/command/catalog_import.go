@@ -3,6 +3,7 @@ package command
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -79,12 +80,16 @@ func (e *Env) importCommand(ctx context.Context, where *elsewhere, which *choice
 		return writeLines(e.Out, []string{fmt.Sprintf("backup %s (UID %s) is in this cluster itself; nothing is imported", what, kept.record.UID)})
 	}
 	kept.record.ImportedFrom = kept.source
-	if _, err := e.giveKeys(ctx, c, &kept); err != nil {
+	keys := e.grantKeys(c, &kept, false)
+	if err := keys.give(ctx, false); err != nil {
 		return err
 	}
 	done, err := e.importRecord(ctx, c, kept.record, allowed, false)
 	if err != nil {
-		return err
+		return errors.Join(err, keys.take(ctx))
+	}
+	if len(kept.keys) == 0 && needsFiles(kept.record, api.DataAuto) {
+		e.note("the key of the repository that its files are in is not given to the controller; import it again with --identity FILE before it is restored, unless this cluster has it")
 	}
 	if text := lacks(offsite.Lacking(kept.record, kept.manifest.Secrets.Held), &kept); text != "" && !done.kept {
 		e.note("%s; import it again with them before it is restored", text)

@@ -25,8 +25,10 @@ type offsiteKept struct {
 	record   catalog.Record
 	// opened tells that the sealed Secrets are in the record.
 	opened bool
-	// keys of the repositories with its files, by their IDs.
-	keys map[string]repo.Key
+	// keys are those of the repositories of its files, as far as the identity opens them;
+	// sealed says why others are not there.
+	keys   map[string]repo.Key
+	sealed []string
 }
 
 // readKept reads the backup that a URL means from its catalog, and opens its Secrets
@@ -64,10 +66,10 @@ func (e *Env) readKept(ctx context.Context, place string, which *choice, identit
 	if len(identities) == 0 {
 		return kept, nil
 	}
-	if err := e.unseal(ctx, b, &kept, identities); err != nil {
+	if err := e.unsealKeys(ctx, b, &kept, identities); err != nil {
 		return kept, err
 	}
-	return kept, e.unsealKeys(ctx, b, &kept, identities)
+	return kept, e.unseal(ctx, b, &kept, identities)
 }
 
 // unseal opens the sealed Secrets, here and nowhere else.

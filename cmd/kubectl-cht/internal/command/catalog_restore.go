@@ -95,13 +95,19 @@ func (e *Env) sourceOf(ctx context.Context, c client.WithWatch, f *restoreFlags,
 	if err := e.suffices(ctx, c, &f.offsite.with, kept, restore.Namespace); err != nil {
 		return grant{}, err
 	}
+	needed := needsFiles(kept.record, restore.Spec.DataFrom)
+	if needed {
+		if err := e.readsFiles(ctx, c, kept); err != nil {
+			return grant{}, err
+		}
+	}
 	kept.record.ImportedFrom = kept.source
-	return e.withKeys(c, kept, e.grantByImport(c, kept.record, restore.Namespace)), nil
+	return both(e.grantKeys(c, kept, needed), e.grantByImport(c, kept.record, restore.Namespace)), nil
 }
 
 // preflight refuses a cluster that lacks something, and tells all of it at once.
 func (e *Env) preflight(ctx context.Context, c client.Client, f *restoreFlags, kept *offsiteKept, restore *api.Restore) error {
-	needs := preflight.Of(kept.record, restore.Spec.Remap)
+	needs := preflight.Of(kept.record, restore.Spec.Remap, restore.Spec.DataFrom)
 	needs.Namespace, needs.Create, needs.Running = restore.Namespace, f.createNamespace && !f.running(), f.running()
 	if e.Version != "dev" {
 		needs.Version = e.Version

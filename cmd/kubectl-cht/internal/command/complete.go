@@ -113,7 +113,7 @@ func (e *Env) addCompletion(root *cobra.Command) {
 	flags := map[string]candidates{
 		"to": namespaces, "allow-namespace": namespaces, "system-namespace": namespaces, "from": e.sources,
 		"database": e.databases, "storage-class": e.asking(storageClasses), "snapshot-class": e.asking(snapshotClasses), "ingress-class": e.asking(ingressClasses), "zone": e.asking(zones),
-		"verify": words(verifyLevels...), "drill-verify": words(verifyLevels...), "quiesce": words(quiesceModes...), "on-unavailable": words("Fail", "Degrade"),
+		"verify": words(verifyLevels...), "drill-verify": words(verifyLevels...), "data-from": words(dataSources...), "quiesce": words(quiesceModes...), "on-unavailable": words("Fail", "Degrade"),
 		"check": words(readiness.Checks...), "ebs-provision": words("Driver", "Static"),
 	}
 	each(root, func(cmd *cobra.Command) {

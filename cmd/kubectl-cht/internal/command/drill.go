@@ -16,7 +16,7 @@ import (
 )
 
 type drillFlags struct {
-	verify                  string
+	verify, dataFrom        string
 	keepFailed, stepTimeout time.Duration
 	remaps                  remapFlags
 	// given tells whether a flag stands on the command line.
@@ -51,6 +51,7 @@ that the backup is proven.
 	f.given = flags.Changed
 	flags.StringVar(&f.verify, "verify", string(api.VerifySample), "How much is compared with the backup: Quick, Sample, Full")
 	flags.DurationVar(&f.keepFailed, "keep-failed", 0, "Keep the scratch namespace for a look, if the drill fails, for so long, 1m to 720h (default: removed at once)")
+	flags.StringVar(&f.dataFrom, "data-from", string(api.DataAuto), dataFromUsage)
 	f.remaps.add(flags)
 	flags.DurationVar(&f.stepTimeout, "step-timeout", 15*time.Minute, "How long each step of the drill may take, 1s to 24h")
 	f.add(flags, 2*time.Hour, "")
@@ -61,6 +62,10 @@ that the backup is proven.
 // input is wrong. It asks no cluster.
 func (f *drillFlags) drillFor(e *Env) (*api.Restore, error) {
 	verify, err := oneOf("--verify", f.verify, verifyLevels)
+	if err != nil {
+		return nil, err
+	}
+	data, err := oneOf("--data-from", f.dataFrom, dataSources)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +87,7 @@ func (f *drillFlags) drillFor(e *Env) (*api.Restore, error) {
 		return nil, exit.Errorf(exit.Usage, "a drill gets no ingress; leave --ingress-host and --ingress-class (spec.remap.ingress) out")
 	}
 	return &api.Restore{ObjectMeta: metav1.ObjectMeta{Name: "drill-" + e.Now().UTC().Format("20060102-150405")},
-		Spec: api.RestoreSpec{Drill: drill, Scope: api.ScopeInstance, Credentials: api.CredentialsKeep, Remap: remap,
+		Spec: api.RestoreSpec{Drill: drill, Scope: api.ScopeInstance, Credentials: api.CredentialsKeep, Remap: remap, DataFrom: api.DataFrom(data),
 			Verify: api.VerificationLevel(verify), StepTimeout: metav1.Duration{Duration: f.stepTimeout}}}, f.check()
 }
 

@@ -92,9 +92,13 @@ func (f *restoreFlags) restoreFor(systemNamespace string, in io.Reader) (*api.Re
 	if err != nil {
 		return nil, err
 	}
+	data, err := oneOf("--data-from", f.dataFrom, dataSources)
+	if err != nil {
+		return nil, err
+	}
 	restore := &api.Restore{
 		ObjectMeta: metav1.ObjectMeta{Namespace: f.to, Name: f.name},
-		Spec: api.RestoreSpec{Source: from, GoLive: f.goLive, Scope: api.ScopeInstance, Credentials: api.CredentialsKeep,
+		Spec: api.RestoreSpec{Source: from, GoLive: f.goLive, Scope: api.ScopeInstance, Credentials: api.CredentialsKeep, DataFrom: api.DataFrom(data),
 			Verify: api.VerificationLevel(verify), PlanOnly: f.dryRun || f.touches(), StepTimeout: metav1.Duration{Duration: f.stepTimeout}},
 	}
 	if err := f.particulars(&restore.Spec); err != nil {

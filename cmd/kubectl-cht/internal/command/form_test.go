@@ -36,7 +36,7 @@ func running(t *testing.T, hooks interceptor.Funcs) *world {
 func TestRestoreForms(t *testing.T) {
 	defaults := func(change func(*api.RestoreSpec)) api.RestoreSpec {
 		s := api.RestoreSpec{Source: api.BackupReference{Namespace: "medic", Name: "nightly"}, Scope: api.ScopeInstance, Credentials: api.CredentialsKeep,
-			Verify: api.VerifySample, StepTimeout: metav1.Duration{Duration: 15 * time.Minute}}
+			Verify: api.VerifySample, StepTimeout: metav1.Duration{Duration: 15 * time.Minute}, DataFrom: api.DataAuto}
 		change(&s)
 		return s
 	}
@@ -60,6 +60,7 @@ func TestRestoreForms(t *testing.T) {
 		{"--in-place --yes --to medic --no-safety-backup --rotate-credentials --storage-class gold", "medic", defaults(func(s *api.RestoreSpec) {
 			s.InPlace, s.Credentials, s.Remap = &api.InPlace{SafetyBackup: api.SafetyBackupSkip}, api.CredentialsRotate, &api.Remap{StorageClassName: "gold"}
 		})},
+		{"--to clone --data-from file", "clone", defaults(func(s *api.RestoreSpec) { s.DataFrom = api.DataFile })},
 		{"--database medic", "medic", defaults(func(s *api.RestoreSpec) { s.Database = &api.DatabaseRestore{Name: "medic"} })},
 		{"--database _users --database-as users-old --to other --verify Full", "other", defaults(func(s *api.RestoreSpec) {
 			s.Database, s.Verify = &api.DatabaseRestore{Name: "_users", As: "users-old"}, api.VerifyFull

@@ -19,7 +19,7 @@ type restoreFlags struct {
 	database, as            string
 	replace                 bool
 	couchDBOnly, rotate     bool
-	verify                  string
+	verify, dataFrom        string
 	ttl, stepTimeout        time.Duration
 	yes, dryRun             bool
 	remaps                  remapFlags
@@ -101,6 +101,7 @@ func (f *restoreFlags) flags(flags *pflag.FlagSet) {
 	flags.StringVar(&f.as, "database-as", "", "Name that the database gets (default NAME-restored-YYYYMMDD-HHMMSS, of the backup's cut)")
 	flags.BoolVar(&f.replace, "replace", false, "Put the database in the place of the live one, which is kept under another name")
 	flags.StringVar(&f.verify, "verify", string(api.VerifySample), "How much is compared with the backup before anything starts: Quick, Sample, Full")
+	flags.StringVar(&f.dataFrom, "data-from", string(api.DataAuto), dataFromUsage)
 	flags.BoolVar(&f.rotate, "rotate-credentials", false, "Give the restored instance a new admin password and cookie secret")
 	f.remaps.add(flags)
 	f.offsite.add(flags)

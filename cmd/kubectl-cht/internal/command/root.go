@@ -128,7 +128,7 @@ func Root(env *Env, version string) *cobra.Command {
 	env.SystemNamespace = DefaultSystemNamespace
 	root.PersistentFlags().Var(&systemNamespace{env}, systemFlag, "Namespace of the cht-backup controller, where the records of backups are kept; found by itself where you may look")
 	root.AddCommand(backupCommand(env), restoreCommand(env), listCommand(env), describeCommand(env), deleteCommand(env),
-		scheduleCommand(env), drillCommand(env), statusCommand(env), holdCommand(env), releaseCommand(env), retentionCommand(env), doctorCommand(env), catalogCommand(env), completionCommand(env), versionCommand(env, version))
+		scheduleCommand(env), drillCommand(env), statusCommand(env), holdCommand(env), releaseCommand(env), retentionCommand(env), doctorCommand(env), catalogCommand(env), repoCommand(env), completionCommand(env), versionCommand(env, version))
 	root.PersistentFlags().BoolVar(&env.Plain, "no-color", false, "No colour, also on a terminal; so does a NO_COLOR in the environment")
 	env.addCompletion(root)
 	return root

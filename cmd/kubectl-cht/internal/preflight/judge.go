@@ -64,7 +64,7 @@ func tagOf(image string) string {
 // snapshots: a VolumeSnapshotClass is not needed, since snapshots are imported by
 // their handles.
 func snapshots(n Needs, c Cluster) ([]Problem, []string) {
-	csi := n.of(func(v Volume) bool { return !v.EBS && !v.File })
+	csi := n.of(func(v Volume) bool { return !v.EBS && !v.Files })
 	if c.Snapshots || len(csi) == 0 {
 		return nil, nil
 	}
@@ -105,8 +105,8 @@ func classes(n Needs, c Cluster) (problems []Problem, notes []string) {
 		fit := c.fitting(v.Driver)
 		next := "choose one with --storage-class: " + fit
 		class, found := c.class(v.Class)
-		if !found && v.File && !v.Remapped {
-			class, found = c.class("") // as the controller chooses
+		if !found && v.Files && !v.Remapped {
+			class, found = c.class("") // any class will do
 		}
 		switch {
 		case !found && v.Class == "":

@@ -129,14 +129,14 @@ func TestOf(t *testing.T) {
 	record := catalog.Record{Nodes: []catalog.Node{
 		{Service: "couchdb-1", Driver: "csi.one", StorageClass: "fast", CapacityBytes: gi, RestoreBytes: 2 * gi},
 		{Service: "couchdb-2", Method: api.MethodEBS, StorageClass: "in-tree", CapacityBytes: 3 * gi}}}
-	n := Of(record, nil)
+	n := Of(record, nil, "")
 	if len(n.Volumes) != 2 || n.Volumes[0] != (Volume{Node: "couchdb-1", Driver: "csi.one", Class: "fast", Bytes: 2 * gi}) ||
 		n.Volumes[1] != (Volume{Node: "couchdb-2", Driver: cht.EBSDriver, EBS: true, Class: "in-tree", Bytes: 3 * gi}) {
 		t.Errorf("%+v", n.Volumes)
 	}
 	size := resource.MustParse("5Gi")
 	selector := map[string]api.LabelValue{"pool": "cht"}
-	n = Of(record, &api.Remap{StorageClassName: "gp3", ClaimSize: &size, Zone: "z", NodeSelector: &selector})
+	n = Of(record, &api.Remap{StorageClassName: "gp3", ClaimSize: &size, Zone: "z", NodeSelector: &selector}, "")
 	if n.Zone != "z" || n.Selector["pool"] != "cht" || n.Volumes[0].Class != "gp3" || !n.Volumes[1].Remapped || n.Volumes[0].Bytes != 5*gi {
 		t.Errorf("%+v", n)
 	}

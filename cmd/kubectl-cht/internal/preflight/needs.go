@@ -32,8 +32,8 @@ type Volume struct {
 	// EBS tells that it was cut by EC2 itself: it needs no kinds of the snapshot
 	// controller, nor a class.
 	EBS bool
-	// File tells that it is filled from files: it needs no snapshots, and any class will do.
-	File bool
+	// Files tells that it can be filled from files: it needs no driver, and a class of any.
+	Files bool
 	// Class of the claim; "" for the cluster's default.
 	Class string
 	// Remapped tells that the class was asked for and is not the record's.
@@ -42,7 +42,7 @@ type Volume struct {
 }
 
 // Of gives what a record and a remap need.
-func Of(record catalog.Record, remap *api.Remap) Needs {
+func Of(record catalog.Record, remap *api.Remap, from api.DataFrom) Needs {
 	var n Needs
 	if remap != nil {
 		n.Zone = remap.Zone
@@ -54,7 +54,10 @@ func Of(record catalog.Record, remap *api.Remap) Needs {
 		}
 	}
 	for _, node := range record.Nodes {
-		v := Volume{Node: node.Service, Driver: node.Driver, EBS: node.Method == api.MethodEBS, File: node.Method == api.MethodFile, Class: node.StorageClass, Bytes: max(node.CapacityBytes, node.RestoreBytes)}
+		v := Volume{Node: node.Service, Driver: node.Driver, EBS: node.Method == api.MethodEBS, Class: node.StorageClass, Bytes: max(node.CapacityBytes, node.RestoreBytes)}
+		if v.Files = node.File != nil && node.File.Complete && from != api.DataSnapshot; v.Files {
+			v.Driver, v.EBS, v.Bytes = "", false, node.CapacityBytes
+		}
 		if v.EBS && v.Driver == "" {
 			v.Driver = cht.EBSDriver
 		}
@@ -63,6 +66,9 @@ func Of(record catalog.Record, remap *api.Remap) Needs {
 		}
 		if remap != nil && remap.ClaimSize != nil {
 			v.Bytes = max(remap.ClaimSize.Value(), node.RestoreBytes)
+			if v.Files {
+				v.Bytes = remap.ClaimSize.Value()
+			}
 		}
 		n.Volumes = append(n.Volumes, v)
 	}

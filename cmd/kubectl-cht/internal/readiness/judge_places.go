@@ -76,14 +76,25 @@ func (s *Seen) cut(namespace, service string, spec *api.BackupSpec, claim cht.Cl
 	tell := func(severity doctor.Severity, next, format string, args ...any) (doctor.Finding, bool) {
 		return finding(severity, CheckStorage, "claim", namespace, claim.Name, next, format, args...), true
 	}
-	if method.Choose(spec, claim, s.Classes, false) == api.MethodEBS {
+	catalog := s.catalogOf(namespace)
+	switch method.Choose(spec, claim, s.Classes, catalog != "") {
+	case api.MethodFile:
+		if catalog == "" {
+			return tell(doctor.Problem, "set controller.catalog.url (docs/catalog.md)", "method File is asked for, which copies the files of %s into the catalog, and none is configured", service)
+		}
+		if strings.HasPrefix(catalog, "file:") {
+			return tell(doctor.Warning, "choose a bucket (controller.catalog.url), or make the catalog's claim large enough for all data and what changes of it (docs/file.md)",
+				"the files of %s (a volume of %s) are copied into the catalog %s, which is a volume of this cluster itself: it has to have room for them, 1 GiB if nobody chose, and is lost with the cluster", service, giB(claim.Capacity), catalog)
+		}
+		return tell(doctor.Information, "nothing, if that is meant; see docs/file.md for what it costs beside snapshots", "the files of %s (%s) are copied into the catalog %s: nothing here makes snapshots of that volume", service, claim.Source, catalog)
+	case api.MethodEBS:
 		if claim.EBS == nil {
 			return tell(doctor.Problem, "set method Auto or CSI", "method EBS is asked for, and the volume of %s is %s", service, claim.Source)
 		}
 		return tell(doctor.Information, "let the controller into EC2 as docs/ebs.md says, or create a VolumeSnapshotClass for driver ebs.csi.aws.com", "the volume of %s (%s) is cut by EC2 itself, for which the controller needs rights in AWS", service, claim.EBS.VolumeID)
 	}
 	if claim.Driver == "" {
-		return tell(doctor.Problem, "move the data to a storage class whose CSI driver can snapshot; see \"Storage that cannot snapshot\" in docs/doctor.md", "the volume of %s is %s, of which no snapshot can be made", service, claim.Source)
+		return tell(doctor.Problem, "configure a catalog (controller.catalog.url), and the files are copied there (docs/file.md), or move the data to a storage class whose CSI driver can snapshot; see \"Storage that cannot snapshot\" in docs/doctor.md", "the volume of %s is %s, of which no snapshot can be made", service, claim.Source)
 	}
 	if !s.SnapshotKinds {
 		return tell(doctor.Problem, "install the CRDs and the controller of https://github.com/kubernetes-csi/external-snapshotter", "the cluster does not know VolumeSnapshots, by which the volume of %s (driver %s) is cut", service, claim.Driver)
@@ -94,6 +105,19 @@ func (s *Seen) cut(namespace, service string, spec *api.BackupSpec, claim cht.Cl
 	}
 	return doctor.Finding{}, false
 }
+
+// catalogOf is the catalog of the controller that serves a namespace, as it says itself;
+// "" where it has none, or is not known to have one.
+func (s *Seen) catalogOf(namespace string) string {
+	for _, r := range s.Reports {
+		if r.Serves(namespace) && r.Catalog != "" {
+			return r.Catalog
+		}
+	}
+	return ""
+}
+
+func giB(n int64) string { return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30)) }
 
 // untaken is how long a VolumeSnapshot may lie before somebody takes it up.
 const untaken = 2 * time.Minute

@@ -136,9 +136,21 @@ func TestJudge(t *testing.T) {
 			s.Places[0].Instance, s.Places[0].Refusal = nil, reason.Refuse(api.ReasonPodNotReady, "pod x is not ready")
 		}, []string{"problem Instance CHT medic: PodNotReady: pod x is not ready"}},
 		{"refused without a reason", func(s *Seen) { s.Places[0].Instance, s.Places[0].Refusal = nil, errors.New("odd") }, []string{"problem Instance CHT medic: odd"}},
-		{"storage that cannot snapshot", func(s *Seen) { s.claim().Driver, s.claim().Source = "", "a hostPath volume (/x)" }, []string{"problem Storage claim couchdb-claim0: the volume of couchdb is a hostPath volume (/x), of which no snapshot"}},
-		{"no class", func(s *Seen) { s.Classes = nil }, []string{"problem Storage claim couchdb-claim0: driver loop of claim medic/couchdb-claim0 has no VolumeSnapshotClass"}},
-		{"no kinds", func(s *Seen) { s.Classes, s.SnapshotKinds = nil, false }, []string{"problem Storage claim couchdb-claim0: does not know VolumeSnapshots"}},
+		{"storage that cannot snapshot, and a catalog", func(s *Seen) { s.claim().Driver, s.claim().Source = "", "a hostPath volume (/x)" }, []string{"information Storage claim couchdb-claim0: the files of couchdb (a hostPath volume (/x)) are copied into the catalog s3://b"}},
+		{"and a catalog in the cluster", func(s *Seen) {
+			s.claim().Driver, s.claim().Source, s.Reports[0].Catalog = "", "a hostPath volume (/x)", "file:///c"
+		}, []string{"warning Storage claim couchdb-claim0: has to have room for them"}},
+		{"no class, and a catalog", func(s *Seen) { s.Classes = nil }, []string{"information Storage claim couchdb-claim0: are copied into the catalog"}},
+		{"files are asked for without a catalog", func(s *Seen) {
+			s.Reports[0].Catalog = ""
+			s.asks(api.BackupSpec{Method: api.MethodFile})
+		}, []string{"problem Storage claim couchdb-claim0: method File is asked for"}},
+		{"storage that cannot snapshot", func(s *Seen) {
+			s.Reports[0].Catalog = ""
+			s.claim().Driver, s.claim().Source = "", "a hostPath volume (/x)"
+		}, []string{"problem Storage claim couchdb-claim0: the volume of couchdb is a hostPath volume (/x), of which no snapshot"}},
+		{"no class", func(s *Seen) { s.Reports[0].Catalog = ""; s.Classes = nil }, []string{"problem Storage claim couchdb-claim0: driver loop of claim medic/couchdb-claim0 has no VolumeSnapshotClass"}},
+		{"no kinds", func(s *Seen) { s.Reports[0].Catalog = ""; s.Classes, s.SnapshotKinds = nil, false }, []string{"problem Storage claim couchdb-claim0: does not know VolumeSnapshots"}},
 		{"classes may not be seen", func(s *Seen) { s.Classes, s.SnapshotKinds, s.Unseen[kindClasses] = nil, false, "no" }, nil},
 		{"two classes", func(s *Seen) { s.Classes = append(s.Classes, class("other", "loop", false)) }, []string{"problem Storage claim couchdb-claim0: several VolumeSnapshotClasses (loop, other)"}},
 		{"two classes, one of them the default", func(s *Seen) { s.Classes = append(s.Classes, class("other", "loop", true)) }, nil},
