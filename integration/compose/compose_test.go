@@ -35,6 +35,9 @@ const roleEnv = "COMPOSE_TEST_ROLE"
 
 func TestMain(m *testing.M) {
 	loopback.Run()
+	if os.Getenv(roleEnv) == "container" {
+		beContainer()
+	}
 	if os.Getenv(roleEnv) == "watch" {
 		if err := pause.Watch(os.Stdin, os.Stdout); err != nil {
 			os.Exit(1)

@@ -38,7 +38,7 @@ func TestComposeMove(t *testing.T) {
 	install(ctx, t, &own, own.Home, []string{target}, map[string]any{"namespaces": []any{target}, "namespaceOverride": own.Home,
 		"controller": map[string]any{"catalog": map[string]any{"volume": map[string]any{"storageClass": onDisk}}}})
 	p := newComposed(ctx, t, c)
-	catalog := catalogFolder(ctx, t, &own)
+	catalog := composeCatalog(ctx, t, &own)
 	writes, before, after := p.backUp(ctx, t, catalog)
 	handOver(t, catalog)
 
@@ -134,8 +134,8 @@ func newComposed(ctx context.Context, t *testing.T, c *harness.Cluster) *compose
 	return p
 }
 
-// catalogFolder is where on this machine the controller's catalog lies.
-func catalogFolder(ctx context.Context, t *testing.T, c *harness.Cluster) string {
+// composeCatalog is where on this machine the controller's catalog lies: below its volume.
+func composeCatalog(ctx context.Context, t *testing.T, c *harness.Cluster) string {
 	t.Helper()
 	for {
 		var claims corev1.PersistentVolumeClaimList
@@ -148,10 +148,10 @@ func catalogFolder(ctx context.Context, t *testing.T, c *harness.Cluster) string
 				continue
 			}
 			if pv.Spec.HostPath != nil {
-				return pv.Spec.HostPath.Path
+				return filepath.Join(pv.Spec.HostPath.Path, "catalog")
 			}
 			if pv.Spec.Local != nil {
-				return pv.Spec.Local.Path
+				return filepath.Join(pv.Spec.Local.Path, "catalog")
 			}
 		}
 		select {
