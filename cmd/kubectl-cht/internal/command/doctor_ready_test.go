@@ -124,8 +124,17 @@ func TestDoctorOfACHTThatIsReady(t *testing.T) {
 	w.mustRun(t, exit.Usage, []string{`--check "Sotrage" is none; there are: Controller, Serving`}, "doctor", "--check", "Sotrage")
 }
 
+// With a catalog its files are copied, and that is no problem.
 func TestDoctorOfACHTOnTheHostsDisk(t *testing.T) {
 	w := newWorld(t, rights(), ready(t, "")...)
+	w.mustRun(t, exit.Good, nil, "doctor")
+	if w.mustRun(t, exit.Good, nil, "doctor", "--check", "Storage"); !strings.Contains(w.out.String(), "are copied into the catalog") {
+		t.Errorf("%s", w.out)
+	}
+}
+
+func TestDoctorOfACHTOnTheHostsDiskWithoutACatalog(t *testing.T) {
+	w := newWorld(t, rights(), uncataloged(t, ready(t, ""))...)
 	w.mustRun(t, exit.Trouble, []string{"1 problem"}, "doctor")
 	if got := w.out.String(); !strings.Contains(got, "claim medic/couchdb-claim0: the volume of couchdb is a hostPath volume") || !strings.Contains(got, "Storage that cannot snapshot") {
 		t.Errorf("%s", got)
@@ -177,4 +186,26 @@ func TestDoctorWhereTheFreezerIsRefused(t *testing.T) {
 	if got := w.out.String(); !strings.Contains(got, `violates PodSecurity "baseline:latest"`) || !strings.Contains(got, "Auto takes Pause") {
 		t.Errorf("%s", got)
 	}
+}
+
+// uncataloged takes the catalog out of the controller's report.
+func uncataloged(t *testing.T, objects []client.Object) []client.Object {
+	t.Helper()
+	for _, o := range objects {
+		m, is := o.(*corev1.ConfigMap)
+		if !is || m.Labels[checkup.Label] == "" {
+			continue
+		}
+		report, err := checkup.Read(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		report.Catalog = ""
+		without, err := report.ConfigMap(m.Namespace, m.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Data = without.Data
+	}
+	return objects
 }

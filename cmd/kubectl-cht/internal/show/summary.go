@@ -77,11 +77,50 @@ func backupBody(b *api.Backup) []string {
 	if len(b.Status.Volumes) > 0 {
 		rows := [][]string{{"NODE", "CLAIM", "CUT", "SIZE", "READY", "SNAPSHOT"}}
 		for _, v := range byNode(b.Status.Volumes, backupNode) {
-			rows = append(rows, []string{v.Node, v.Claim, orNone(at(v.CutTime)), size(v.RestoreSize), yesNo(v.Ready), orNone(v.Snapshot)})
+			rows = append(rows, []string{v.Node, v.Claim, orNone(at(v.CutTime)), volumeSize(v), yesNo(v.Ready), snapshotOf(v)})
 		}
 		lines = append(lines, section("Volumes", columns("  ", rows))...)
 	}
+	lines = append(lines, section("Files", fileLines(b))...)
 	return append(lines, section("Copies", copyLines(b))...)
+}
+
+// volumeSize is the size of a volume's snapshot, or of its files.
+func volumeSize(v api.VolumeStatus) string {
+	if v.Method == api.MethodFile && v.File != nil {
+		return size(v.File.Size)
+	}
+	return size(v.RestoreSize)
+}
+
+func snapshotOf(v api.VolumeStatus) string {
+	if v.Method == api.MethodFile {
+		return "its files"
+	}
+	return orNone(v.Snapshot)
+}
+
+// fileLines tells of the files in the catalog's repository.
+func fileLines(b *api.Backup) []string {
+	rows := [][]string{{"NODE", "FILES", "SIZE", "SENT", "STATE", "REPOSITORY", "TREE"}}
+	for _, v := range byNode(b.Status.Volumes, backupNode) {
+		f := v.File
+		if f == nil {
+			continue
+		}
+		state := "complete"
+		if !f.Complete {
+			state = orNone(v.Progress)
+		}
+		if n := len(f.Dropped); n > 0 {
+			state += fmt.Sprintf(", views left out: %s", strings.Join(f.Dropped, ", "))
+		}
+		rows = append(rows, []string{v.Node, fmt.Sprint(f.Files), size(f.Size), size(f.Sent), state, f.Repository, orNone(f.Tree)})
+	}
+	if len(rows) == 1 {
+		return nil
+	}
+	return columns("  ", rows)
 }
 
 // copyLines tells of the copies elsewhere.
