@@ -16,8 +16,8 @@ import (
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/catalog/bucket"
+	"github.com/medic/cht-backup/snapshot/file/keyring"
 	"github.com/medic/cht-backup/snapshot/file/repo"
-	"github.com/medic/cht-backup/snapshot/file/repositories"
 )
 
 // The files of a backup are read from the catalog by the controller, with the key of
@@ -99,12 +99,12 @@ func (e *Env) grantKeys(c client.Client, kept *offsiteKept, needed bool) grant {
 // giveKey makes the Secret of one key, and gives it if it was not there.
 func (e *Env) giveKey(ctx context.Context, c client.Client, kept *offsiteKept, id string, needed bool) (*corev1.Secret, error) {
 	key, opened := kept.keys[id]
-	name := client.ObjectKey{Namespace: e.SystemNamespace, Name: repositories.SecretName(id)}
+	name := client.ObjectKey{Namespace: e.SystemNamespace, Name: keyring.SecretName(id)}
 	var there corev1.Secret
 	err := c.Get(ctx, name, &there)
 	switch {
 	case err == nil && opened:
-		if have, err := repo.ParseKey(string(there.Data[repositories.KeyData])); err != nil || !have.Is(key) {
+		if have, err := repo.ParseKey(string(there.Data[keyring.KeyData])); err != nil || !have.Is(key) {
 			return nil, exit.Errorf(exit.Refused, "secret %s holds another key of repository %s than the catalog; if nothing in this cluster is backed up into that repository, delete the secret, and restore again", name, id)
 		}
 		return nil, nil
@@ -119,7 +119,7 @@ func (e *Env) giveKey(ctx context.Context, c client.Client, kept *offsiteKept, i
 	case !opened:
 		return nil, nil // there are snapshots
 	}
-	secret := repositories.SecretOf(e.SystemNamespace, id, key, repositories.Read, kept.record.Namespace, kept.source)
+	secret := keyring.SecretOf(e.SystemNamespace, id, key, keyring.Read, kept.record.Namespace, kept.source)
 	if err := c.Create(ctx, secret); err != nil {
 		return nil, exit.Explain("give the controller the key of repository "+id, err)
 	}

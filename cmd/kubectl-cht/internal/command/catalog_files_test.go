@@ -13,8 +13,8 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
+	"github.com/medic/cht-backup/snapshot/file/keyring"
 	"github.com/medic/cht-backup/snapshot/file/repo"
-	"github.com/medic/cht-backup/snapshot/file/repositories"
 )
 
 // newCatalogWithFiles has a backup of method File, whose repository's key is sealed to
@@ -59,7 +59,7 @@ func onDisk(url string) []client.Object {
 func (w *world) keySecret(t *testing.T) *corev1.Secret {
 	t.Helper()
 	var s corev1.Secret
-	err := w.Get(t.Context(), client.ObjectKey{Namespace: system, Name: repositories.SecretName("repo-1")}, &s)
+	err := w.Get(t.Context(), client.ObjectKey{Namespace: system, Name: keyring.SecretName("repo-1")}, &s)
 	if client.IgnoreNotFound(err) != nil {
 		t.Fatal(err)
 	}
@@ -83,8 +83,8 @@ func TestRestoreOfFilesGivesTheKey(t *testing.T) {
 	if s == nil {
 		t.Fatalf("no secret was made:\n%s", w.er)
 	}
-	have, err := repo.ParseKey(string(s.Data[repositories.KeyData]))
-	if err != nil || !have.Is(key) || s.Labels[repositories.Label] != "repo-1" || s.Labels[repositories.UseLabel] != string(repositories.Read) || s.Type != repositories.SecretType {
+	have, err := repo.ParseKey(string(s.Data[keyring.KeyData]))
+	if err != nil || !have.Is(key) || s.Labels[keyring.Label] != "repo-1" || s.Labels[keyring.UseLabel] != string(keyring.Read) || s.Type != keyring.SecretType {
 		t.Errorf("%v, %+v", err, s.ObjectMeta)
 	}
 	if strings.Contains(w.out.String()+w.er.String(), strings.Split(key.Text(), "\n")[1]) {
@@ -110,7 +110,7 @@ func TestRestoreOfFilesIsRefused(t *testing.T) {
 	}{
 		{"no catalog", true, func(*offsiteCatalog) string { return `""` }, nil, "is set to no catalog; set value controller.catalog.url of its chart"},
 		{"sealed to nobody", false, func(c *offsiteCatalog) string { return c.url }, nil, "the identity does not open the key of repository repo-1"},
-		{"another key", true, func(c *offsiteCatalog) string { return c.url }, []client.Object{repositories.SecretOf(system, "repo-1", other, repositories.Read, "medic", "")}, "holds another key of repository repo-1"},
+		{"another key", true, func(c *offsiteCatalog) string { return c.url }, []client.Object{keyring.SecretOf(system, "repo-1", other, keyring.Read, "medic", "")}, "holds another key of repository repo-1"},
 	} {
 		c, _ := newCatalogWithFiles(t, tt.sealed)
 		w := newWorld(t, allow(nil), append(onDisk(tt.url(c)), tt.objects...)...)

@@ -15,8 +15,8 @@ import (
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/offsite"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/show"
+	"github.com/medic/cht-backup/snapshot/file/keyring"
 	"github.com/medic/cht-backup/snapshot/file/repo"
-	"github.com/medic/cht-backup/snapshot/file/repositories"
 )
 
 // checking are the flags of a check.
@@ -126,13 +126,13 @@ func (e *Env) repositoryKey(ctx context.Context, s *seen, id string, identities 
 	}
 	e.locate(ctx, c, namespace)
 	var secret corev1.Secret
-	name := client.ObjectKey{Namespace: e.SystemNamespace, Name: repositories.SecretName(id)}
+	name := client.ObjectKey{Namespace: e.SystemNamespace, Name: keyring.SecretName(id)}
 	if err := c.Get(ctx, name, &secret); apierrors.IsNotFound(err) {
 		return repo.Key{}, exit.Errorf(exit.Refused, "the key of repository %s is not in this cluster (secret %s); %s", id, name, next)
 	} else if err != nil {
 		return repo.Key{}, exit.Explain(fmt.Sprintf("read the key of repository %s, secret %s", id, name), err)
 	}
-	key, err := repo.ParseKey(string(secret.Data[repositories.KeyData]))
+	key, err := repo.ParseKey(string(secret.Data[keyring.KeyData]))
 	if err != nil {
 		return key, exit.Errorf(exit.Refused, "secret %s: %w", name, err)
 	}

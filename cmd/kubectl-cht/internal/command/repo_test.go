@@ -11,8 +11,8 @@ import (
 
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/offsite"
+	"github.com/medic/cht-backup/snapshot/file/keyring"
 	"github.com/medic/cht-backup/snapshot/file/repo"
-	"github.com/medic/cht-backup/snapshot/file/repositories"
 	"github.com/medic/cht-backup/snapshot/file/transfer"
 	filetree "github.com/medic/cht-backup/snapshot/file/tree"
 )
@@ -94,7 +94,7 @@ func TestRepoCheck(t *testing.T) {
 	other := newCatalog(t)
 	w.mustRun(t, exit.Refused, []string{"none of the identities", "aaaa"}, "repo", "check", c.url, "--identity", other.key)
 
-	inCluster := newWorld(t, interceptor.Funcs{}, repositories.SecretOf(system, "aaaa", key, repositories.Write, "medic", c.url))
+	inCluster := newWorld(t, interceptor.Funcs{}, keyring.SecretOf(system, "aaaa", key, keyring.Write, "medic", c.url))
 	inCluster.env.SystemNamespace, inCluster.env.systemGiven = system, true
 	args := []string{"repo", "check", c.url, "--" + systemFlag, system}
 	inCluster.mustRun(t, exit.Good, nil, args...)
