@@ -73,6 +73,8 @@ func (r *Reconciler) filling(ctx context.Context, w *work, node catalog.Node, po
 	}
 	text = fmt.Sprintf("%s to be filled (%s)", v.Claim, orBegun(state.Text))
 	switch e := reason.Of(state.Err); {
+	case state.Done: // the filler is about to end, and its pod tells
+		return text, false, nil
 	case e != nil:
 		err := fmt.Errorf("fill claim %s: %w", v.Claim, state.Err)
 		return "", false, errors.Join(err, r.tellDamaged(ctx, w, node, err))

@@ -72,7 +72,7 @@ func fromFiles(ctx context.Context, t *testing.T, c *harness.Cluster, r *api.Res
 		}
 	}
 	var pods corev1.PodList
-	if err := c.Client.List(ctx, &pods, client.InNamespace(r.Namespace), client.HasLabels{api.RoleLabel}); err != nil || len(pods.Items) > 0 {
+	if err := c.Client.List(ctx, &pods, client.InNamespace(r.Namespace), client.MatchingLabels{api.RoleLabel: "prepare-volume"}); err != nil || len(pods.Items) > 0 {
 		t.Errorf("%d pods of ours are left (%v)", len(pods.Items), err)
 	}
 }
@@ -127,6 +127,7 @@ func TestFillingThatIsDisturbed(t *testing.T) {
 	if len(own) == 0 {
 		t.Fatal("the second backup has no pack of its own")
 	}
+	put(ctx, t, c, o, "/yyy", "") // so that the list of the files is none of the second's
 	last := c.Backup(t, o.Namespace, "last", api.BackupSpec{}, backupWithin)
 	source := dumped(ctx, t, c, o, o.Namespace)
 	spec := sourceOf(last)
