@@ -17,6 +17,7 @@ func init() {
 		api.ReasonConcurrentOperation, api.ReasonCredentials, api.ReasonSharedFileSystem, api.ReasonCouchDBUnavailable,
 		api.ReasonQuiesceUnavailable, api.ReasonQuiesceLost, api.ReasonStallExceeded, api.ReasonSnapshotFailed, api.ReasonReadyTimeout,
 		api.ReasonInterrupted, api.ReasonRecordFailed, api.ReasonThrottled, api.ReasonRetained,
+		api.ReasonNoCatalog, api.ReasonCopierUnavailable, api.ReasonCopierLost, api.ReasonRepositoryFailed, api.ReasonRepositoryKey, api.ReasonRepositoryDamaged, api.ReasonFillFailed,
 		api.ReasonBackupNotFound, api.ReasonBackupNotReady, api.ReasonRecordInvalid, api.ReasonNotAllowed, api.ReasonTargetNotEmpty,
 		api.ReasonStorageClassMissing, api.ReasonPrepareFailed, api.ReasonObjectsFailed, api.ReasonForeignMember, api.ReasonShardsMissing,
 		api.ReasonVerificationFailed, api.ReasonStartTimeout, api.ReasonIngressConflict, api.ReasonAborted, api.ReasonPlanned, api.ReasonExpired,
