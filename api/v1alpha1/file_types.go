@@ -33,8 +33,8 @@ type FilePolicy struct {
 	Copy bool `json:"copy"`
 }
 
-// ConditionFileCopied: the files of all volumes are in the catalog's repository, beside
-// the snapshots.
+// ConditionFileCopied is True on a Backup once the files of all volumes are in the
+// catalog's repository, beside the snapshots.
 const ConditionFileCopied = "FileCopied"
 
 // DataFrom says what a restore's volumes are filled from.

@@ -10,7 +10,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/integration/harness"
-	"github.com/medic/cht-backup/snapshot/file/repositories"
+	"github.com/medic/cht-backup/snapshot/file/keyring"
 )
 
 func inNamespace(name string) client.ListOption { return client.InNamespace(name) }
@@ -19,7 +19,7 @@ func inNamespace(name string) client.ListOption { return client.InNamespace(name
 // written to: with the backups, nobody needs them any more. The product keeps them.
 func (s *stage) removeKeys(ctx context.Context) error {
 	err := s.c.Client.DeleteAllOf(ctx, &corev1.Secret{}, client.InNamespace(harness.ControllerNamespace),
-		client.HasLabels{repositories.Label}, client.MatchingLabels{api.SourceNamespaceLabel: s.namespace})
+		client.HasLabels{keyring.Label}, client.MatchingLabels{api.SourceNamespaceLabel: s.namespace})
 	if err != nil {
 		return fmt.Errorf("delete the keys of the repositories of %s: %w", s.namespace, err)
 	}

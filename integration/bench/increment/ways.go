@@ -88,7 +88,7 @@ func (w *way) file(path string, c *cost) (err error) {
 			return err
 		}
 	}
-	var r io.Reader = io.LimitReader(f, info.Size())
+	r := io.LimitReader(f, info.Size())
 	if w.unmarked {
 		r = newUnmarked(r)
 	}

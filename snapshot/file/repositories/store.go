@@ -17,6 +17,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/file"
+	"github.com/medic/cht-backup/snapshot/file/keyring"
 	"github.com/medic/cht-backup/snapshot/file/repo"
 	"github.com/medic/cht-backup/snapshot/reason"
 )
@@ -61,7 +62,7 @@ func (s *Store) For(ctx context.Context, namespace string) (file.Repository, err
 	if err != nil {
 		return nil, err
 	}
-	id := secret.Labels[Label]
+	id := secret.Labels[keyring.Label]
 	if secret.Annotations[madeAnnotation] == "" {
 		if err := s.Catalog.Found(ctx); err != nil {
 			return nil, err
@@ -92,7 +93,7 @@ func (s *Store) For(ctx context.Context, namespace string) (file.Repository, err
 // secretFor finds the Secret of the instance's repository in this catalog, or makes one.
 // It is there before anything is in the bucket: what nobody has the key of is lost.
 func (s *Store) secretFor(ctx context.Context, namespace string) (*corev1.Secret, error) {
-	all, err := s.secrets(ctx, client.MatchingLabels{UseLabel: string(Write), api.SourceNamespaceLabel: namespace})
+	all, err := s.secrets(ctx, client.MatchingLabels{keyring.UseLabel: string(keyring.Write), api.SourceNamespaceLabel: namespace})
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +104,7 @@ func (s *Store) secretFor(ctx context.Context, namespace string) (*corev1.Secret
 	if err != nil {
 		return nil, fmt.Errorf("make the key of a repository: %w", err)
 	}
-	secret := SecretOf(s.Namespace, repo.NewID(), key, Write, namespace, s.Catalog.Shown())
+	secret := keyring.SecretOf(s.Namespace, repo.NewID(), key, keyring.Write, namespace, s.Catalog.Shown())
 	if err := s.Client.Create(ctx, secret); err != nil {
 		return nil, fmt.Errorf("keep the key of a new repository in secret %s/%s: %w", s.Namespace, secret.Name, err)
 	}
@@ -117,7 +118,7 @@ func (s *Store) secrets(ctx context.Context, which client.MatchingLabels) ([]cor
 		return nil, fmt.Errorf("list the keys of repositories in %s: %w", s.Namespace, err)
 	}
 	found := slices.DeleteFunc(list.Items, func(one corev1.Secret) bool {
-		return one.Type != SecretType || one.Annotations[catalogAnnotation] != s.Catalog.Shown() || repo.CheckID(one.Labels[Label]) != nil
+		return one.Type != keyring.SecretType || one.Annotations[keyring.CatalogAnnotation] != s.Catalog.Shown() || repo.CheckID(one.Labels[keyring.Label]) != nil
 	})
 	slices.SortFunc(found, func(a, b corev1.Secret) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), strings.Compare(a.Name, b.Name))
@@ -131,11 +132,11 @@ func (s *Store) Open(ctx context.Context, id string) (file.Repository, error) {
 		return nil, reason.Refuse(api.ReasonRepositoryDamaged, "%w", err)
 	}
 	var secret corev1.Secret
-	err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: SecretName(id)}, &secret)
+	err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: keyring.SecretName(id)}, &secret)
 	if apierrors.IsNotFound(err) {
-		return nil, reason.Refuse(api.ReasonRepositoryKey, "the key of repository %s is not in this cluster (secret %s/%s); kubectl cht restore --from URL --identity FILE reads it from the catalog, if it was sealed to a recipient there", id, s.Namespace, SecretName(id))
+		return nil, reason.Refuse(api.ReasonRepositoryKey, "the key of repository %s is not in this cluster (secret %s/%s); kubectl cht restore --from URL --identity FILE reads it from the catalog, if it was sealed to a recipient there", id, s.Namespace, keyring.SecretName(id))
 	} else if err != nil {
-		return nil, fmt.Errorf("get secret %s/%s: %w", s.Namespace, SecretName(id), err)
+		return nil, fmt.Errorf("get secret %s/%s: %w", s.Namespace, keyring.SecretName(id), err)
 	}
 	key, err := keyOf(&secret)
 	if err != nil {
@@ -180,14 +181,14 @@ func (s *Store) opened(ctx context.Context, objects repo.Objects, id string, key
 
 // Due implements file.Tended.
 func (s *Store) Due(ctx context.Context, since time.Time) (map[string]string, error) {
-	secrets, err := s.secrets(ctx, client.MatchingLabels{UseLabel: string(Write)})
+	secrets, err := s.secrets(ctx, client.MatchingLabels{keyring.UseLabel: string(keyring.Write)})
 	if err != nil {
 		return nil, err
 	}
 	due := map[string]string{}
 	for i := range secrets {
 		if secrets[i].Annotations[madeAnnotation] != "" && tended(&secrets[i]).Before(since) {
-			due[secrets[i].Labels[Label]] = secrets[i].Labels[api.SourceNamespaceLabel]
+			due[secrets[i].Labels[keyring.Label]] = secrets[i].Labels[api.SourceNamespaceLabel]
 		}
 	}
 	return due, nil
@@ -200,7 +201,7 @@ func (s *Store) NoteTended(ctx context.Context, id string, at time.Time) error {
 
 func (s *Store) annotate(ctx context.Context, id, key, value string) error {
 	var secret corev1.Secret
-	name := client.ObjectKey{Namespace: s.Namespace, Name: SecretName(id)}
+	name := client.ObjectKey{Namespace: s.Namespace, Name: keyring.SecretName(id)}
 	if err := s.Client.Get(ctx, name, &secret); err != nil {
 		return fmt.Errorf("get secret %s: %w", name, err)
 	}

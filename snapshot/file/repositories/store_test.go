@@ -16,6 +16,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/file"
+	"github.com/medic/cht-backup/snapshot/file/keyring"
 	"github.com/medic/cht-backup/snapshot/file/repo"
 	"github.com/medic/cht-backup/snapshot/offsite"
 	"github.com/medic/cht-backup/snapshot/reason"
@@ -82,11 +83,11 @@ func TestEachInstanceHasOne(t *testing.T) {
 		t.Error("another catalog has the same")
 	}
 	one := secrets(t, kube)[0]
-	if one.Namespace != home || one.Type != SecretType || !strings.Contains(one.Name, one.Labels[Label]) || one.Labels[api.SourceNamespaceLabel] == "" {
+	if one.Namespace != home || one.Type != keyring.SecretType || !strings.Contains(one.Name, one.Labels[keyring.Label]) || one.Labels[api.SourceNamespaceLabel] == "" {
 		t.Errorf("%+v", one.ObjectMeta)
 	}
 	// Nothing of a key lies open in the bucket.
-	key := string(one.Data[KeyData])
+	key := string(one.Data[keyring.KeyData])
 	_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, _ error) error {
 		if d.Type().IsRegular() {
 			if text, _ := os.ReadFile(path); strings.Contains(string(text), key) {
@@ -105,7 +106,7 @@ func TestAKeyWithoutItsRepository(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := kube.Create(t.Context(), SecretOf(home, "made", key, Write, "medic", s.Catalog.Shown())); err != nil {
+	if err := kube.Create(t.Context(), keyring.SecretOf(home, "made", key, keyring.Write, "medic", s.Catalog.Shown())); err != nil {
 		t.Fatal(err)
 	}
 	if id := idOf(t, s, "medic"); id != "made" {
@@ -132,7 +133,7 @@ func TestAKeyToReadByIsNotWrittenBy(t *testing.T) {
 	if _, err := s.Open(t.Context(), id); why(err) != api.ReasonRepositoryKey {
 		t.Errorf("without a key: %v", err)
 	}
-	if err := kube.Create(t.Context(), SecretOf(home, id, key, Read, "medic", s.Catalog.Shown())); err != nil {
+	if err := kube.Create(t.Context(), keyring.SecretOf(home, id, key, keyring.Read, "medic", s.Catalog.Shown())); err != nil {
 		t.Fatal(err)
 	}
 	if r, err := s.Open(t.Context(), id); err != nil || r.ID() != id {
