@@ -54,8 +54,9 @@ const (
 
 // Filled tells how far the filling of a volume is.
 type Filled struct {
-	// Done and Total are sizes of files.
-	Done  resource.Quantity `json:"done"`
+	// Done is how much of the files is on the volume.
+	Done resource.Quantity `json:"done"`
+	// Total size of the files.
 	Total resource.Quantity `json:"total"`
 	// StorageClass that the claim gets.
 	StorageClass string `json:"storageClass,omitempty"`
