@@ -50,6 +50,8 @@ const (
 	packsInMemory = 32 << 20
 	// packSize is how large one becomes.
 	packSize = 8 << 20
+	// spare is how long what an interrupted backup has sent waits for the next.
+	spare = 7 * 24 * time.Hour
 	// filesAtOnce are on their way of one backup: each holds a chunk or two.
 	filesAtOnce = 4
 )
@@ -65,7 +67,7 @@ func (c config) setUpFiles(mgr ctrl.Manager, kube *rest.Config, direct client.Wi
 	if err != nil {
 		return nil, err
 	}
-	store := &repositories.Store{Client: direct, Namespace: c.Namespace, Catalog: place, Recipients: recipients, Options: repo.Options{Budget: packsInMemory, PackSize: packSize}}
+	store := &repositories.Store{Client: direct, Namespace: c.Namespace, Catalog: place, Recipients: recipients, Options: repo.Options{Budget: packsInMemory, PackSize: packSize, Spare: spare}}
 	tender := &file.Tender{Repositories: store, Known: known(direct, backups.Records, place), Now: time.Now}
 	copies := int64(c.FileCopies)
 	files := &file.Snapshotter{Client: direct, Copiers: copiers{podexec.Runner{Config: kube, Client: clientset}}, Repositories: store, Image: c.Image, Now: time.Now,

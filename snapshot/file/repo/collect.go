@@ -268,9 +268,12 @@ func (c *collection) doom(ctx context.Context) error {
 	return c.sweepOne(ctx, d)
 }
 
-// recent tells whether a pack may be one of a session that goes on. To doom it would be
-// safe, and it would be sent once more by the next.
+// recent tells whether a pack may be one of a session that goes on, or that another goes
+// on with. To doom it would be safe, and it would be sent once more by the next.
 func (c *collection) recent(at time.Time) bool {
+	if spare := c.repo.options.Spare; spare > 0 && at.After(c.repo.options.Now().Add(-spare)) {
+		return true
+	}
 	for _, w := range c.writers {
 		if !at.Before(w.began) {
 			return true

@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 // While one collection stands still before it deletes, another does all of its work, and
@@ -75,6 +76,40 @@ func TestWhatIsBeingWrittenIsNotDoomed(t *testing.T) {
 	backup(t, r, "uid-2", some(2), name)
 	if more := m.puts - puts; more != 2 { // an intent and a tree
 		t.Errorf("%d objects were written for what is there", more)
+	}
+}
+
+// What an interrupted session has sent is left for the next, for a while: a first backup
+// that takes longer than its night comes to an end in the end.
+func TestSpared(t *testing.T) {
+	m := newMemory()
+	now := time.Now()
+	m.now = func() time.Time { return now }
+	o := small
+	o.Now, o.Spare = m.now, 7*24*time.Hour
+	r := create(t, m, o)
+	s, err := r.Begin(t.Context(), "uid-1", []string{"couchdb-1"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := content(1, 900)
+	if _, err := s.Put(t.Context(), frame(s.HashKey(), sent)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(t.Context()); err != nil { // its time was over
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		after time.Duration
+		there bool
+	}{{6 * 24 * time.Hour, true}, {2 * 24 * time.Hour, false}} {
+		now = now.Add(tt.after)
+		if _, err := r.Collect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if there := len(m.keys(r.at(packsIn, ""))) > 0; there != tt.there {
+			t.Errorf("after another %s it is there: %v", tt.after, there)
+		}
 	}
 }
 

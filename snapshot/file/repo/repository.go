@@ -28,6 +28,9 @@ type Options struct {
 	// Where objects are locked for a fixed time, what a backup needs is locked for that
 	// time less this.
 	MaxAge time.Duration
+	// Spare is how old a pack must be, before it is deleted; 0 for any age.
+	// What an interrupted session has sent is there for so long, for the next to use.
+	Spare time.Duration
 	// Unsealed writes chunks that are not sealed, and reads such. For benchmarks alone.
 	Unsealed bool
 	// Now is the clock; nil for the machine's.
