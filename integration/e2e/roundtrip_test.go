@@ -31,13 +31,14 @@ func TestRoundTrip(t *testing.T) {
 			o.Components, o.Nouveau, o.Password = cht.AllComponents, true, `p/w%d@:?#&+ €`
 		}, false},
 		{"three nodes, paused, old data path", 3, api.QuiescePause, func(o *cht.Options) { o.DataSubPath = "storage/medic-core/couchdb/data" }, false},
+		{"three nodes, by their files", 3, api.QuiesceAuto, func(o *cht.Options) { o.StorageClass = onDisk }, true},
 		{"one node, frozen", 1, api.QuiesceAuto, func(o *cht.Options) { o.Components = cht.AllComponents }, false},
 		{"one node, volume's root, claim that waits for its pod", 1, api.QuiesceAuto, func(o *cht.Options) { o.DataSubPath, o.StorageClass = "", "loop-wait" }, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := suite.Cluster(t)
 			if test.testbed && !c.Local {
-				t.Skip("needs the testbed's storage class loop-wait")
+				t.Skip("needs a storage class of the testbed's")
 			}
 			ctx := bounded(t, 12*time.Minute)
 			o := deployed(ctx, t, c, test.nodes, test.change)
