@@ -34,6 +34,7 @@ import (
 	"github.com/medic/cht-backup/snapshot/file/repositories"
 	"github.com/medic/cht-backup/snapshot/method"
 	"github.com/medic/cht-backup/snapshot/metrics"
+	"github.com/medic/cht-backup/snapshot/podexec"
 	"github.com/medic/cht-backup/snapshot/queue"
 	"github.com/medic/cht-backup/snapshot/quiesce"
 )
@@ -317,7 +318,7 @@ func setUp(mgr ctrl.Manager, kube, lease *rest.Config, c config) error {
 	restores := &restore.Reconciler{Client: own, Records: records, Events: recorder, Transport: transport, Image: c.Image, Outside: c.IsolationOutside, Nameservers: nameservers("/etc/resolv.conf"),
 		ParallelDrills: c.ParallelDrills, EC2: ec2Of(aws), ClusterTag: c.EBSClusterTag, Served: namespaces, Narrow: c.narrow(), Now: time.Now}
 	if files != nil {
-		restores.Repositories, restores.Fillers = readers{files}, restore.PodFillers{Config: kube, Client: clientset}
+		restores.Repositories, restores.Fillers = readers{files}, restore.PodFillers{Exec: podexec.Runner{Config: kube, Client: clientset}}
 	}
 	if err := restores.Setup(mgr, c.ParallelRestores); err != nil {
 		return err

@@ -108,7 +108,7 @@ func TestDoctorBeforeTheNight(t *testing.T) {
 
 	e := examine(ctx, t, p, "-n "+o.Namespace, 6)
 	for _, want := range [][3]string{
-		{"problem", "Storage", "driver nosnap.csi.cht-backup.test of claim " + o.Namespace + "/" + o.Claim(0) + " has no VolumeSnapshotClass"},
+		{"warning", "Storage", "are copied into the catalog file:///"},
 		{"problem", "Schedules", "(NeverBackedUp)"},
 		{"problem", "Schedules", "(NoSchedule)"},
 		{"information", "Freezer", `violates PodSecurity "baseline:latest"`},

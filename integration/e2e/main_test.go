@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -16,7 +15,6 @@ import (
 	"github.com/medic/cht-backup/integration/cht/load"
 	"github.com/medic/cht-backup/integration/couchdb/loopback"
 	"github.com/medic/cht-backup/integration/harness"
-	"github.com/medic/cht-backup/snapshot/await"
 )
 
 var suite harness.Suite
@@ -188,26 +186,4 @@ func guardedBackup(t *testing.T, c *harness.Cluster, namespace, name string, spe
 		t.Error("the thaw from outside fired")
 	}
 	return b
-}
-
-// waitRunning waits until all containers of a pod run.
-func waitRunning(ctx context.Context, t *testing.T, c *harness.Cluster, pod *corev1.Pod) {
-	t.Helper()
-	var pods corev1.PodList
-	if err := await.List(ctx, c.Client, &pods, func() (string, error) {
-		for _, p := range pods.Items {
-			running := 0
-			for _, s := range p.Status.ContainerStatuses {
-				if s.State.Running != nil {
-					running++
-				}
-			}
-			if running == len(p.Spec.Containers) {
-				return "", nil
-			}
-		}
-		return "pod " + pod.Name, nil
-	}, client.InNamespace(pod.Namespace), client.MatchingFields{"metadata.name": pod.Name}); err != nil {
-		t.Fatal(err)
-	}
 }

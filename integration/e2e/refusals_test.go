@@ -68,7 +68,7 @@ func TestBackupRefusals(t *testing.T) {
 			t.Skip("needs the testbed's storage class nosnap")
 		}
 		o := deployed(ctx, t, c, 1, func(o *cht.Options) { o.StorageClass, o.Components = "nosnap", cht.Components{} })
-		failed(ctx, t, c, o.Namespace, api.BackupSpec{}, api.ReasonNoSnapshotClass, "nosnap.csi.cht-backup.test", o.Claim(0), "create one")
+		failed(ctx, t, c, o.Namespace, api.BackupSpec{Method: api.MethodCSI}, api.ReasonNoSnapshotClass, "nosnap.csi.cht-backup.test", o.Claim(0), "create one")
 		nothingLeft(ctx, t, c, o.Namespace, nil)
 	})
 
