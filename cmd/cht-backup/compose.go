@@ -105,6 +105,15 @@ func (f *composeFlags) project() (p project.Project, namespace string, err error
 	return p, namespace, err
 }
 
+// running finds what runs of the project.
+func (f *composeFlags) running(ctx context.Context) (compose.Instance, error) {
+	p, _, err := f.project()
+	if err != nil {
+		return compose.Instance{}, err
+	}
+	return f.find(ctx, p)
+}
+
 // find finds what runs.
 func (f *composeFlags) find(ctx context.Context, p project.Project) (compose.Instance, error) {
 	l := compose.Looking{Certificates: f.certificates}
@@ -163,11 +172,7 @@ func composeResumeCommand() *cobra.Command {
 			if err := f.fromFile(cmd.Flags()); err != nil {
 				return err
 			}
-			p, _, err := f.project()
-			if err != nil {
-				return err
-			}
-			instance, err := f.find(cmd.Context(), p)
+			instance, err := f.running(cmd.Context())
 			if err != nil {
 				return err
 			}

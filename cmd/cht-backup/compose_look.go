@@ -32,11 +32,7 @@ documents, a sample of them. Call it before anybody writes: start CouchDB's serv
 				return err
 			}
 			defer func() { err = errors.Join(err, b.Close()) }()
-			p, _, err := f.project()
-			if err != nil {
-				return err
-			}
-			instance, err := f.find(cmd.Context(), p)
+			instance, err := f.running(cmd.Context())
 			if err != nil {
 				return err
 			}

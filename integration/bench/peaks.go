@@ -6,8 +6,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/medic/cht-backup/integration/bench/worker"
 )
 
 // The product's processes are known by their command lines, as they are on the machine
@@ -84,12 +85,8 @@ func (p *peaks) look(proc string, pid int) {
 	if err != nil {
 		return
 	}
-	for line := range strings.Lines(string(status)) {
-		if rest, found := strings.CutPrefix(line, "VmHWM:"); found {
-			if kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64); err == nil {
-				p.resident = max(p.resident, kib<<10)
-			}
-		}
+	if kib, err := worker.Peak(string(status)); err == nil {
+		p.resident = max(p.resident, kib<<10)
 	}
 	open, err := os.ReadDir(filepath.Join(dir, "fd"))
 	if err == nil {

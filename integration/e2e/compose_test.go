@@ -35,8 +35,7 @@ func TestComposeMove(t *testing.T) {
 	target := c.TempNamespace(t, "moved")
 	own := *c
 	own.Home = target + "-backup"
-	install(ctx, t, &own, own.Home, []string{target}, map[string]any{"namespaces": []any{target}, "namespaceOverride": own.Home,
-		"controller": map[string]any{"catalog": map[string]any{"volume": map[string]any{"storageClass": onDisk}}}})
+	install(ctx, t, &own, own.Home, []string{target}, harness.Overlaid(catalogOnDisk(), map[string]any{"namespaces": []any{target}, "namespaceOverride": own.Home}))
 	p := newComposed(ctx, t, c)
 	catalog := composeCatalog(ctx, t, &own)
 	writes, before, after := p.backUp(ctx, t, catalog)

@@ -23,7 +23,7 @@ func TestFilesWhenSomebodyDies(t *testing.T) {
 	c := suite.Cluster(t)
 	ctx := bounded(t, 12*time.Minute)
 	o := deployed(ctx, t, c, 3, onLocalPath(c, t))
-	c = killable(ctx, t, c, o.Namespace, map[string]any{"controller": map[string]any{"catalog": map[string]any{"url": "", "volume": map[string]any{"storageClass": onDisk}}}})
+	c = killable(ctx, t, c, o.Namespace, catalogOnDisk())
 	first := c.Backup(t, o.Namespace, "first", api.BackupSpec{}, backupWithin)
 	writers := filepath.Join(catalogFolder(ctx, t, c), "v1", "files", first.Status.Volumes[0].File.Repository, "writers")
 

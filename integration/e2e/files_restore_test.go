@@ -113,7 +113,7 @@ func TestFillingThatIsDisturbed(t *testing.T) {
 	c := suite.Cluster(t)
 	ctx := bounded(t, 12*time.Minute)
 	o := deployed(ctx, t, c, 1, onLocalPath(c, t))
-	c = killable(ctx, t, c, o.Namespace, map[string]any{"controller": map[string]any{"catalog": map[string]any{"url": "", "volume": map[string]any{"storageClass": onDisk}}}})
+	c = killable(ctx, t, c, o.Namespace, catalogOnDisk())
 	first := c.Backup(t, o.Namespace, "first", api.BackupSpec{}, backupWithin)
 	packs := filepath.Join(catalogFolder(ctx, t, c), "v1", "files", first.Status.Volumes[0].File.Repository, "packs")
 	before := folder(t, packs)

@@ -20,6 +20,12 @@ import (
 // node's own disk, as on k3s.
 const onDisk = "local-path"
 
+// catalogOnDisk are values of the controller's chart by which its catalog lies on such a
+// volume, where a test finds it.
+func catalogOnDisk() map[string]any {
+	return map[string]any{"controller": map[string]any{"catalog": map[string]any{"url": "", "volume": map[string]any{"storageClass": onDisk}}}}
+}
+
 func onLocalPath(c *harness.Cluster, t *testing.T) func(*cht.Options) {
 	t.Helper()
 	if !c.Local {

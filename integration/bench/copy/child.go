@@ -1,23 +1,20 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"runtime/debug"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/medic/cht-backup/integration/bench/engine"
+	"github.com/medic/cht-backup/integration/bench/worker"
 	"github.com/medic/cht-backup/snapshot/file/node"
 )
 
@@ -45,26 +42,14 @@ type answer struct {
 
 // child does the work of an order in a process of its own.
 func child(ctx context.Context, o order, say io.Writer) (a answer, err error) {
-	in, err := json.Marshal(o)
-	if err != nil {
-		return a, err
-	}
-	exe, err := os.Executable()
-	if err != nil {
-		return a, err
-	}
-	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, exe)
-	cmd.Env = append(os.Environ(), role+"=1")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(in), &out, say
-	if err := cmd.Run(); err != nil {
+	if err := worker.Run(ctx, role, o, &a, say); err != nil {
 		return a, fmt.Errorf("%+v: %w", o, err)
 	}
-	return a, json.Unmarshal(out.Bytes(), &a)
+	return a, nil
 }
 
 // work is what the child runs.
-func work(ctx context.Context, in io.Reader, out io.Writer) error {
+func work(ctx context.Context, in io.Reader, out, _ io.Writer) error {
 	var o order
 	if err := json.NewDecoder(in).Decode(&o); err != nil {
 		return err
@@ -90,7 +75,7 @@ func work(ctx context.Context, in io.Reader, out io.Writer) error {
 			return err
 		}
 	}
-	if a.PeakKB, err = peakKB(); err != nil {
+	if a.PeakKB, err = worker.OwnPeak(); err != nil {
 		return err
 	}
 	if err := r.Close(); err != nil {
@@ -106,21 +91,6 @@ func cpu() time.Duration {
 		return 0
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// peakKB is the peak of this process's memory. The one that getrusage tells begins with
-// that of whoever started it.
-func peakKB() (int64, error) {
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(status)) {
-		if rest, found := strings.CutPrefix(line, "VmHWM:"); found {
-			return strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
-		}
-	}
-	return 0, errors.New("/proc/self/status tells no peak")
 }
 
 // plain is cp, with a sync of the file system after it where wanted.

@@ -3,22 +3,16 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"strings"
 
 	"github.com/medic/cht-backup/integration/bench/page"
+	"github.com/medic/cht-backup/integration/bench/worker"
 )
 
 func main() {
-	if os.Getenv(role) != "" {
-		if err := work(context.Background(), os.Stdin, os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, "copy:", err)
-			os.Exit(1)
-		}
-		return
-	}
+	worker.Serve(role, "copy", work)
 	page.Main("copy", parse, bench)
 }
 

@@ -20,6 +20,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/yaml"
+
+	"github.com/medic/cht-backup/integration/bench/worker"
 )
 
 // binary is the product's, and what goes with it.
@@ -180,13 +182,8 @@ func (p *process) peak() (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	for line := range strings.Lines(string(status)) {
-		if value, found := strings.CutPrefix(line, "VmHWM:"); found {
-			kb, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 64)
-			return kb * 1024, err
-		}
-	}
-	return 0, errors.New("no VmHWM in the controller's status")
+	kib, err := worker.Peak(string(status))
+	return float64(kib << 10), err
 }
 
 func freePort() (string, error) {

@@ -1,20 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"os/exec"
-	"strconv"
-	"strings"
 	"time"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/integration/bench/worker"
 	"github.com/medic/cht-backup/restore/verify"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/couchdb"
@@ -54,24 +49,11 @@ type answer struct {
 }
 
 // child does the work of an order in a process of its own.
-func child(ctx context.Context, o order, say io.Writer) (answer, error) {
-	var a answer
-	in, err := json.Marshal(o)
-	if err != nil {
-		return a, err
-	}
-	exe, err := os.Executable()
-	if err != nil {
-		return a, err
-	}
-	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, exe)
-	cmd.Env = append(os.Environ(), role+"=1")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(in), &out, say
-	if err := cmd.Run(); err != nil {
+func child(ctx context.Context, o order, say io.Writer) (a answer, err error) {
+	if err := worker.Run(ctx, role, o, &a, say); err != nil {
 		return a, fmt.Errorf("%s: %w", o.Work, err)
 	}
-	return a, json.Unmarshal(out.Bytes(), &a)
+	return a, nil
 }
 
 // work is what the child runs.
@@ -108,25 +90,10 @@ func work(ctx context.Context, in io.Reader, out, say io.Writer) error {
 		return err
 	}
 	a.Took = time.Since(began)
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return err
-	}
-	if a.PeakKB, err = peak(string(status)); err != nil {
+	if a.PeakKB, err = worker.OwnPeak(); err != nil {
 		return err
 	}
 	return json.NewEncoder(out).Encode(a)
-}
-
-// peak reads the most memory that was ever resident, in KiB. It is asked for from
-// within: what wait4 tells of a child counts its parent's pages too.
-func peak(status string) (int64, error) {
-	for line := range strings.Lines(status) {
-		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			return strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 64)
-		}
-	}
-	return 0, errors.New("no VmHWM in /proc/self/status")
 }
 
 // take takes a fingerprint as a backup does, with nothing written meanwhile.

@@ -3,31 +3,19 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"strings"
 
 	"github.com/medic/cht-backup/integration/bench/page"
+	"github.com/medic/cht-backup/integration/bench/worker"
 	"github.com/medic/cht-backup/integration/couchdb/loopback"
 )
 
 func main() {
-	asWorker()
+	worker.Serve(role, "verify", work)
 	loopback.Run()
 	page.Main("verify", parse, bench)
-}
-
-// asWorker does a piece of work and ends, in a process that was started for one.
-func asWorker() {
-	if os.Getenv(role) == "" {
-		return
-	}
-	if err := work(context.Background(), os.Stdin, os.Stdout, os.Stderr); err != nil {
-		fmt.Fprintln(os.Stderr, "verify:", err)
-		os.Exit(1)
-	}
-	os.Exit(0)
 }
 
 // bench prints figures to out and progress to say.

@@ -60,15 +60,6 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
-func TestPeak(t *testing.T) {
-	if kb, err := peak("VmPeak:\t 1264308 kB\nVmHWM:\t   40960 kB\nVmRSS:\t 1 kB\n"); kb != 40960 || err != nil {
-		t.Errorf("%d, %v", kb, err)
-	}
-	if _, err := peak("VmRSS:\t 1 kB\n"); err == nil {
-		t.Error("a peak out of nothing")
-	}
-}
-
 // Each way of being wrong is seen.
 func TestVerdicts(t *testing.T) {
 	r := &run{names: []string{"a", "b"}, have: []int{1000, 500}}

@@ -6,12 +6,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/medic/cht-backup/integration/bench/worker"
 	"github.com/medic/cht-backup/integration/couchdb/loopback"
 )
 
 func TestMain(m *testing.M) {
-	asWorker()     // this test binary does a piece of work
-	loopback.Run() // or is a node
+	worker.Serve(role, "verify", work) // this test binary does a piece of work
+	loopback.Run()                     // or is a node
 	os.Exit(m.Run())
 }
 

@@ -4,7 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"filippo.io/age"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -22,18 +21,7 @@ import (
 func newCatalogWithFiles(t *testing.T, sealed bool) (*offsiteCatalog, repo.Key) {
 	t.Helper()
 	c := newCatalog(t)
-	key, err := repo.NewKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var to []age.Recipient
-	if sealed {
-		recipient, err := age.ParseX25519Recipient(c.recipient)
-		if err != nil {
-			t.Fatal(err)
-		}
-		to = append(to, recipient)
-	}
+	key, to := c.newKey(t, sealed)
 	r := fullRecord("medic", "nightly-1", "uid-1", day(1))
 	n := &r.Nodes[0]
 	n.Method, n.Driver, n.SnapshotHandle = api.MethodFile, "", ""

@@ -17,14 +17,14 @@ import (
 	filetree "github.com/medic/cht-backup/snapshot/file/tree"
 )
 
-// fill puts a repository with one tree of a backup into the catalog.
-func (c *offsiteCatalog) fill(t *testing.T, id, owner string, sealed bool) (repo.Key, string) {
+// newKey makes a repository's key, and those it is to be sealed to: the catalog's
+// recipient, or nobody.
+func (c *offsiteCatalog) newKey(t *testing.T, sealed bool) (key repo.Key, to []age.Recipient) {
 	t.Helper()
 	key, err := repo.NewKey()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var to []age.Recipient
 	if sealed {
 		recipient, err := age.ParseX25519Recipient(c.recipient)
 		if err != nil {
@@ -32,6 +32,13 @@ func (c *offsiteCatalog) fill(t *testing.T, id, owner string, sealed bool) (repo
 		}
 		to = append(to, recipient)
 	}
+	return key, to
+}
+
+// fill puts a repository with one tree of a backup into the catalog.
+func (c *offsiteCatalog) fill(t *testing.T, id, owner string, sealed bool) (repo.Key, string) {
+	t.Helper()
+	key, to := c.newKey(t, sealed)
 	if err := repo.Create(t.Context(), c.bucket.Objects(), id, key, to...); err != nil {
 		t.Fatal(err)
 	}
