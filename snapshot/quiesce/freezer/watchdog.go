@@ -66,7 +66,9 @@ func watch(ctx context.Context, device Device, listen func() (net.Listener, erro
 
 func watchOne(conn net.Conn, device Device) {
 	defer func() { _ = conn.Close() }()
-	asked := lines(conn)
+	over := make(chan struct{})
+	defer close(over)
+	asked := lines(conn, over)
 	var millis int64
 	if _, err := fmt.Sscanf(<-asked, "arm %d", &millis); err != nil {
 		return // never armed: nothing can be frozen by this hold
