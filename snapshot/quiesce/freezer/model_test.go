@@ -126,4 +126,3 @@ func explore(c config) *explorer {
 	}
 	return e
 }
-
