@@ -23,7 +23,7 @@ build:
 ## test: all tests, from nothing. Ends with go test's own lines.
 ## The cluster comes before the unit tests: some of them need the Debian packages
 ## that it installs.
-test: check-generated lint cluster-up unit e2e
+test: check-generated lint cluster-up unit mutants e2e
 
 # cmd/node and cmd/coredns are a page each around all of Kubernetes, which vet and
 # the linter would analyse with them (minutes, for 61 lines); the build checks
