@@ -280,6 +280,8 @@ func TestWatchServesOneHoldAtATime(t *testing.T) {
 		}
 		_ = holds[1].Close()
 		stop()
-		<-ended
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("ended with %v", err)
+		}
 	})
 }
