@@ -19,7 +19,7 @@ func TestOneDatabasePrinted(t *testing.T) {
 	c := suite.Cluster(t)
 	ctx := bounded(t, 6*time.Minute)
 	o := deployed(ctx, t, c, 1, onLocalPath(c, t))
-	own := killable(ctx, t, c, o.Namespace, map[string]any{"controller": map[string]any{"catalog": map[string]any{"url": "", "volume": map[string]any{"storageClass": onDisk}}}})
+	own := killable(ctx, t, c, o.Namespace, catalogOnDisk())
 	put(ctx, t, own, o, "/zzz", "")
 	for i := range 40 {
 		put(ctx, t, own, o, fmt.Sprintf("/zzz/doc-%02d", i), fmt.Sprintf(`{"n":%d}`, i))

@@ -83,7 +83,7 @@ func (e *Env) lookInto(ctx context.Context, s *fileSource, g *getting, scope buc
 		if err != nil {
 			return explainBucket(ctx, "read the list of the files of "+n.Service, err)
 		}
-		s.trees = append(s.trees, extract.Held{Erlang: n.ErlangName, Name: n.File.Tree, Tree: t})
+		s.trees = append(s.trees, extract.Held{Name: n.File.Tree, Tree: t})
 	}
 	d, notes, err := extract.Find(s.record, s.trees, database)
 	var missing *extract.Missing

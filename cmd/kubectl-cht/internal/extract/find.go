@@ -21,9 +21,9 @@ const Node = "couchdb@127.0.0.1"
 
 // Held is one node's tree in a repository.
 type Held struct {
-	// Erlang is CouchDB's name of the node, Name the tree's.
-	Erlang, Name string
-	Tree         tree.Tree
+	// Name is the tree's.
+	Name string
+	Tree tree.Tree
 }
 
 // Shard is one file of a database.
