@@ -179,6 +179,13 @@ func (s *Store) opened(ctx context.Context, objects repo.Objects, id string, key
 	return r, nil
 }
 
+// forget lets go of a repository whose key was taken back.
+func (s *Store) forget(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, id)
+}
+
 // Due implements file.Tended.
 func (s *Store) Due(ctx context.Context, since time.Time) (map[string]string, error) {
 	secrets, err := s.secrets(ctx, client.MatchingLabels{keyring.UseLabel: string(keyring.Write)})
