@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"sync"
 
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/azureblob" // azblob://
@@ -41,6 +42,8 @@ type Bucket struct {
 	// dir is where the catalog is a directory, which is written to with more care
 	// than the library takes.
 	dir string
+	// named are the directories in it whose names are on the disk, and those above them.
+	named sync.Map
 }
 
 // Scope is which of a catalog's records a URL names: all, those of a namespace, or
