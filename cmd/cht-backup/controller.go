@@ -303,6 +303,7 @@ func setUp(mgr ctrl.Manager, kube, lease *rest.Config, c config) error {
 	}
 	metrics.BuiltAs(version)
 	metrics.ReadFrom(mgr.GetCache(), namespaces.Concerns, backups.Wants())
+	metrics.CopiesDue(schedule.CopyDue)
 	if err := c.setUpCheckup(mgr, kube, backups, namespaces); err != nil {
 		return err
 	}
