@@ -198,6 +198,9 @@ func newScheme() (*runtime.Scheme, error) {
 }
 
 func runController(cmd *cobra.Command, c config) error {
+	if err := stayBelow(); err != nil {
+		return err
+	}
 	kube, err := ctrl.GetConfig()
 	if err != nil {
 		return err
