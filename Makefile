@@ -13,7 +13,7 @@ export COUCHDB_IMAGE
 BIN := $(CURDIR)/bin
 E2E_TIMEOUT ?= 75m
 
-.PHONY: all test unit e2e demo bench dist lint generate check-generated build cluster-up cluster-down
+.PHONY: all test unit mutants fuzz e2e demo bench dist lint generate check-generated build cluster-up cluster-down
 
 all: build
 
@@ -32,9 +32,22 @@ TESTBED_PACKAGES = $$(go list -f '{{.Dir}}' ./... | grep -v -e /cmd/node$$ -e /c
 
 unit: $(BIN)/validate-krew-manifest
 	go vet ./...
-	go test ./api/... ./snapshot/... ./restore/... ./schedule/... ./cmd/... ./integration/compose/... ./integration/couchdb/... ./integration/chart/... ./integration/cht/... ./integration/demo/... ./integration/bench/... ./integration/ec2/... ./integration/dist/...
+	go test ./api/... ./snapshot/... ./restore/... ./schedule/... ./cmd/... ./integration/compose/... ./integration/couchdb/... ./integration/chart/... ./integration/cht/... ./integration/demo/... ./integration/bench/... ./integration/ec2/... ./integration/dist/... ./integration/mutants/...
 	cd integration/checks && go vet ./... && go test ./...
 	cd integration/testbed && go vet $(TESTBED_PACKAGES) && go test $(TESTBED_PACKAGES)
+
+## mutants: takes one safety at a time out of the code, and demands that the test named
+## for it fails (MUTANTS=… is a regular expression of their names).
+mutants:
+	go run ./integration/mutants -run '$(MUTANTS)'
+
+## fuzz: every fuzz target for FUZZTIME, one after the other (FUZZ=FuzzNext for one). What
+## one finds it leaves in its package's testdata/fuzz, where all later tests try it again.
+FUZZTIME ?= 1m
+fuzz:
+	@set -e; for file in $$(grep -rl --include='*_test.go' '^func Fuzz' snapshot restore schedule | sort); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\)(.*/\1/p' $$file | grep -x '$(or $(FUZZ),.*)' || true); do \
+			echo "$$target of $$(dirname $$file)"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -parallel 2 ./$$(dirname $$file); done; done
 
 ## e2e: the end-to-end suite on a real Kubernetes, four tests at a time: they wait more
 ## than they work (E2E_KUBECONFIG=… for another
