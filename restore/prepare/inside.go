@@ -28,17 +28,17 @@ func inside(o Options) error {
 		paths = append(append(paths, o.Config), files...)
 	}
 	for _, path := range paths {
-		real, err := filepath.EvalSymlinks(path)
+		target, err := filepath.EvalSymlinks(path)
 		if errors.Is(err, os.ErrNotExist) {
 			continue // its user says so
 		}
 		if err != nil {
 			return err
 		}
-		if real != volume && !strings.HasPrefix(real, volume+"/") {
-			return fmt.Errorf("%s of the volume is a link that leads out of it, to %s; put the directory or file itself there", path, real)
+		if target != volume && !strings.HasPrefix(target, volume+"/") {
+			return fmt.Errorf("%s of the volume is a link that leads out of it, to %s; put the directory or file itself there", path, target)
 		}
-		if info, err := os.Stat(real); err != nil || !info.Mode().IsRegular() && !info.IsDir() {
+		if info, err := os.Stat(target); err != nil || !info.Mode().IsRegular() && !info.IsDir() {
 			return fmt.Errorf("%s of the volume is neither a file nor a directory (%w)", path, errOr(err, "not regular"))
 		}
 	}
