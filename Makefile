@@ -13,7 +13,7 @@ export COUCHDB_IMAGE
 BIN := $(CURDIR)/bin
 E2E_TIMEOUT ?= 75m
 
-.PHONY: all test unit mutants fuzz e2e demo bench dist lint generate check-generated build cluster-up cluster-down
+.PHONY: all test unit mutants fuzz e2e demo bench dist lint generate check-generated build cluster-up cluster-down verify-modules vulncheck
 
 all: build
 
@@ -23,7 +23,19 @@ build:
 ## test: all tests, from nothing. Ends with go test's own lines.
 ## The cluster comes before the unit tests: some of them need the Debian packages
 ## that it installs.
-test: check-generated lint cluster-up unit e2e
+test: verify-modules check-generated lint cluster-up unit e2e
+
+## verify-modules: what was downloaded is what go.sum says, also of what lay here before.
+verify-modules:
+	go mod verify
+	cd integration/checks && go mod verify
+	cd integration/testbed && go mod verify
+
+## vulncheck: known vulnerabilities in what the programs call. It reads Go's database from
+## the net; VULN_DB=file:///… for a copy of it. Not a part of test, which needs no net but
+## for modules.
+vulncheck: $(BIN)/govulncheck
+	$(BIN)/govulncheck $(if $(VULN_DB),-db $(VULN_DB)) ./cmd/...
 
 # cmd/node and cmd/coredns are a page each around all of Kubernetes, which vet and
 # the linter would analyse with them (minutes, for 61 lines); the build checks

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -251,8 +250,8 @@ func spoken(ctx context.Context, t *testing.T, c *harness.Cluster) string {
 		if err := c.Client.List(ctx, list); err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(&all, "%+v\n", list)
+		written(t, &all, list)
 	}
-	fmt.Fprintf(&all, "%+v\n", events)
+	written(t, &all, events)
 	return all.String()
 }

@@ -16,6 +16,7 @@ import (
 	_ "gocloud.dev/blob/s3blob"  // s3://
 	"gocloud.dev/gcerrors"
 
+	"github.com/medic/cht-backup/snapshot/bounded"
 	"github.com/medic/cht-backup/snapshot/catalog"
 )
 
@@ -165,7 +166,7 @@ func (b *Bucket) checkRoot(ctx context.Context) error {
 		return err
 	}
 	var r root
-	if err := catalog.Bounded(text, 10, 100); err != nil {
+	if err := bounded.Text(text, 10, 100); err != nil {
 		return b.refuse(rootKey, err)
 	}
 	if err := json.Unmarshal(text, &r); err != nil || r.Product != product || r.Layout < 1 {
