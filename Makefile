@@ -13,7 +13,7 @@ export COUCHDB_IMAGE
 BIN := $(CURDIR)/bin
 E2E_TIMEOUT ?= 75m
 
-.PHONY: all test unit e2e demo bench dist lint generate check-generated build cluster-up cluster-down
+.PHONY: all test unit e2e crash demo bench dist lint generate check-generated build cluster-up cluster-down
 
 all: build
 
@@ -23,7 +23,7 @@ build:
 ## test: all tests, from nothing. Ends with go test's own lines.
 ## The cluster comes before the unit tests: some of them need the Debian packages
 ## that it installs.
-test: check-generated lint cluster-up unit e2e
+test: check-generated lint cluster-up unit e2e crash
 
 # cmd/node and cmd/coredns are a page each around all of Kubernetes, which vet and
 # the linter would analyse with them (minutes, for 61 lines); the build checks
@@ -41,6 +41,11 @@ unit: $(BIN)/validate-krew-manifest
 ## cluster, COUCHDB_IMAGE=… for a real CouchDB).
 e2e: cluster-up
 	go test -count=1 -p 1 -parallel 4 -timeout $(E2E_TIMEOUT) $(E2E_FLAGS) ./integration/harness/... ./integration/e2e/...
+
+## crash: kill the controller and what it works with at its side effects, and look from
+## outside whether what is promised holds: make crash SEED=… N=… repeats a run.
+crash: cluster-up
+	go run ./integration/crash --seed $(or $(SEED),0) --n $(or $(N),30)
 
 ## demo: back up a CHT under load, lose it, restore it elsewhere, verify.
 demo: cluster-up

@@ -119,7 +119,6 @@ func (w *world) operate(ctx context.Context, t trial) (how string, err error) {
 		b := w.backup(name, t.op)
 		w.script.begin(t.faults)
 		how, err = w.take(ctx, b)
-		w.script.end()
 		if err == nil {
 			err = w.judge(ctx, b)
 		}
@@ -131,7 +130,6 @@ func (w *world) operate(ctx context.Context, t trial) (how string, err error) {
 		}
 		w.script.begin(t.faults)
 		err = w.discard(ctx, b)
-		w.script.end()
 		return "gone", errors.Join(err, w.judge(ctx, nil))
 	case opInPlace, opAbort:
 		return w.inPlace(ctx, t, name)
@@ -171,14 +169,10 @@ func (w *world) copied(ctx context.Context, t trial, name string) (how string, e
 	} else {
 		how, err = w.ended(ctx, r, state)
 	}
-	if t.op != opUndo {
-		w.script.end()
-	}
 	if err == nil && t.op != opDrill && r.Status.Phase == api.PhaseCompleted {
 		err = w.has(ctx, namespace, w.cut[backup])
 	}
 	err = errors.Join(err, w.discard(ctx, r))
-	w.script.end()
 	if d := w.writer.longest(); d > stall+slack {
 		err = errors.Join(err, fmt.Errorf("a write to the source took %s", d))
 	}
@@ -232,7 +226,6 @@ func (w *world) inPlace(ctx context.Context, t trial, name string) (how string, 
 		}
 	}
 	how, err = w.ended(ctx, r, func() (api.Phase, []metav1.Condition) { return r.Status.Phase, r.Status.Conditions })
-	w.script.end()
 	want := span{acknowledged, most}
 	if r.Status.Phase == api.PhaseCompleted {
 		want = w.cut["base"]

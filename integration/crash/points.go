@@ -99,17 +99,15 @@ func execWords(command []string) string {
 var phaseIn = regexp.MustCompile(`"phase":"([A-Za-z]+)"`)
 
 // detail tells pods by their role, and changes of a status by the phase they set. Bodies
-// are JSON or protobuf, in which a label's value comes two bytes after its name.
+// are JSON or protobuf, in which a label's name is followed by a tag, the length of the
+// value and the value.
 func detail(resource string, body []byte) string {
-	if resource == "pods" {
-		_, after, found := bytes.Cut(body, []byte(api.RoleLabel))
-		if end := bytes.IndexFunc(after[min(2, len(after)):], func(r rune) bool { return (r < 'a' || r > 'z') && r != '-' }); found && end >= 0 {
-			if role := strings.Trim(string(after[2:2+end]), `":`); role != "" {
-				return role
-			}
-			role, _, _ := strings.Cut(string(after[min(3, len(after)):]), `"`)
-			return role
+	if _, after, found := bytes.Cut(body, []byte(api.RoleLabel)); found && resource == "pods" && len(after) > 2 {
+		if n := int(after[1]); after[0] == 0x12 && len(after) > n+2 {
+			return string(after[2 : n+2])
 		}
+		role, _, _ := strings.Cut(strings.TrimPrefix(string(after), `":"`), `"`)
+		return role
 	}
 	if found := phaseIn.FindSubmatch(body); found != nil && bytes.Contains(body, []byte(`"status"`)) {
 		return string(found[1])
@@ -130,8 +128,8 @@ func bucketPoint(method string, u *url.URL) string {
 		}
 		kind += "/" + p
 	}
-	if u.Query().Has("delete") {
-		method = "DELETE"
+	if strings.Contains(kind, "/probe") {
+		return "" // the check-up's
 	}
 	return method + " bucket" + kind
 }
