@@ -39,6 +39,7 @@ type options struct {
 	workers int
 	node    bool
 	record  bool
+	binary  string
 	within  time.Duration
 }
 
@@ -52,6 +53,7 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.workers, "workers", 3, "trials at a time, each on an instance of its own")
 	f.BoolVar(&o.node, "node", true, "let the node's kubelet, CSI driver and API server die too; these hit all trials that run at that time")
 	f.BoolVar(&o.record, "record", false, "break nothing, and write "+pointsFile)
+	f.StringVar(&o.binary, "controller", "", "this binary of the product instead of one built from the source, to see a broken one caught")
 	f.DurationVar(&o.within, "within", 0, "begin no more trials after so long; 0 for no bound")
 	if err := f.Parse(args); err != nil {
 		return o, err
@@ -139,7 +141,7 @@ func command(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	root, err := build(ctx, dir)
+	root, err := build(ctx, dir, o.binary)
 	if err != nil {
 		return err
 	}
@@ -155,13 +157,16 @@ func command(ctx context.Context, args []string) error {
 	return err
 }
 
-// build makes the controller's binary.
-func build(ctx context.Context, dir string) (root string, err error) {
+// build puts the controller's binary where the worlds find it.
+func build(ctx context.Context, dir, given string) (root string, err error) {
 	mod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
 		return "", fmt.Errorf("find the source: %w", err)
 	}
 	root = filepath.Dir(strings.TrimSpace(string(mod)))
+	if given != "" {
+		return root, os.Symlink(given, filepath.Join(dir, "cht-backup"))
+	}
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", filepath.Join(dir, "cht-backup"), "./cmd/cht-backup") //nolint:gosec // a directory of ours
 	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -172,7 +177,7 @@ func build(ctx context.Context, dir string) (root string, err error) {
 
 // runAll has the workers take trials until there are none. An instance in which a promise
 // was broken is replaced.
-func runAll(ctx context.Context, o options, trials []trial, make func(int) *world) (all []outcome) {
+func runAll(ctx context.Context, o options, trials []trial, next func(int) *world) (all []outcome) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	queue := queueOf(trials)
@@ -180,7 +185,7 @@ func runAll(ctx context.Context, o options, trials []trial, make func(int) *worl
 	fresh := func() (*world, error) {
 		mu.Lock()
 		worlds++
-		w := make(worlds)
+		w := next(worlds)
 		mu.Unlock()
 		w.busy = busy
 		if err := os.MkdirAll(w.dir, 0o700); err != nil {

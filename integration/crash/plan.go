@@ -34,12 +34,12 @@ const anywhere = "*"
 
 // fault is one thing that goes wrong.
 type fault struct {
-	what string
-	at   string // the name of a crash point, or anywhere
-	nth  int    // which of that name, counted from the fault before, from 1
-	when when
-	wait time.Duration // later: how long after
-	for_ time.Duration // how long it is away, or until the controller starts again
+	what  string
+	at    string // the name of a crash point, or anywhere
+	nth   int    // which of that name, counted from the fault before, from 1
+	when  when
+	wait  time.Duration // later: how long after
+	lasts time.Duration // how long it is away, or until the controller starts again
 }
 
 func (f fault) String() string {
@@ -47,8 +47,8 @@ func (f fault) String() string {
 	if f.wait > 0 {
 		s += "+" + f.wait.String()
 	}
-	if f.for_ > 0 {
-		s += " for " + f.for_.String()
+	if f.lasts > 0 {
+		s += " for " + f.lasts.String()
 	}
 	return s
 }
@@ -112,9 +112,9 @@ func drawFault(r *rand.Rand, p point, what string) fault {
 	}
 	switch what {
 	case controllerKill:
-		f.for_ = time.Duration(r.IntN(1000)) * time.Millisecond
+		f.lasts = time.Duration(r.IntN(1000)) * time.Millisecond
 	case apiAway, bucketAway, kubeletKill, driverKill, serverKill:
-		f.for_ = time.Duration(200+r.IntN(3000)) * time.Millisecond
+		f.lasts = time.Duration(200+r.IntN(3000)) * time.Millisecond
 	case answerLost:
 		f.when, f.wait = after, 0
 	}

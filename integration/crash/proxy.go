@@ -73,10 +73,9 @@ type proxy struct {
 	s     *script
 	serve *http.Server
 
-	mu      sync.Mutex
-	open    map[net.Conn]bool // true: a stream
-	away    time.Time         // until then nobody is there
-	refused func(http.ResponseWriter)
+	mu   sync.Mutex
+	open map[net.Conn]bool // true: a stream
+	away time.Time         // until then nobody is there
 }
 
 func listen(s *script, to http.Handler, name func(*http.Request, []byte) string) (*proxy, error) {

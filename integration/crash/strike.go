@@ -25,13 +25,13 @@ func nameBucket(r *http.Request, _ []byte) string  { return bucketPoint(r.Method
 func (w *world) strike(f fault) {
 	switch f.what {
 	case controllerKill:
-		w.ctl.kill(f.for_)
+		w.ctl.kill(f.lasts)
 	case streamsCut:
 		w.kube.cut(false)
 	case apiAway:
-		w.kube.leave(f.for_)
+		w.kube.leave(f.lasts)
 	case bucketAway:
-		w.store.leave(f.for_)
+		w.store.leave(f.lasts)
 	case podKill:
 		w.killPod()
 	case kubeletKill, driverKill, serverKill:
@@ -47,7 +47,7 @@ func (w *world) breakNode(f fault) {
 	if _, err := w.c.Testbed(ctx, "kill", f.what); err != nil {
 		w.ctl.blame(fmt.Sprintf("kill %s: %v", f.what, err))
 	}
-	time.Sleep(f.for_)
+	time.Sleep(f.lasts)
 	if _, err := w.c.Testbed(ctx, "start", f.what); err != nil {
 		w.ctl.blame(fmt.Sprintf("start %s: %v", f.what, err))
 	}

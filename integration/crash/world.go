@@ -52,15 +52,12 @@ type world struct {
 	ctl    *controller
 	writer *writer
 	cut    map[string]span // by backup
-	clones int
-	busy   chan struct{} // taken by who breaks the node
+	busy   chan struct{}   // taken by who breaks the node
 	ctx    context.Context
 }
 
 // span is how many documents a backup has, at least and at most.
 type span struct{ least, most int }
-
-func (w *world) namespace() string { return w.o.Namespace }
 
 // begin makes the instance, and the two backups that trials restore.
 func (w *world) begin(ctx context.Context) error {
