@@ -13,7 +13,7 @@ export COUCHDB_IMAGE
 BIN := $(CURDIR)/bin
 E2E_TIMEOUT ?= 75m
 
-.PHONY: all test unit mutants fuzz e2e demo bench dist lint generate check-generated build cluster-up cluster-down
+.PHONY: all test unit mutants fuzz e2e crash demo bench dist lint generate check-generated build cluster-up cluster-down verify-modules vulncheck
 
 all: build
 
@@ -23,7 +23,19 @@ build:
 ## test: all tests, from nothing. Ends with go test's own lines.
 ## The cluster comes before the unit tests: some of them need the Debian packages
 ## that it installs.
-test: check-generated lint cluster-up unit mutants e2e
+test: verify-modules check-generated lint cluster-up unit mutants crash e2e
+
+## verify-modules: what was downloaded is what go.sum says, also of what lay here before.
+verify-modules:
+	go mod verify
+	cd integration/checks && go mod verify
+	cd integration/testbed && go mod verify
+
+## vulncheck: known vulnerabilities in what the programs call. It reads Go's database from
+## the net; VULN_DB=file:///… for a copy of it. Not a part of test, which needs no net but
+## for modules.
+vulncheck: $(BIN)/govulncheck
+	$(BIN)/govulncheck $(if $(VULN_DB),-db $(VULN_DB)) ./cmd/...
 
 # cmd/node and cmd/coredns are a page each around all of Kubernetes, which vet and
 # the linter would analyse with them (minutes, for 61 lines); the build checks
@@ -32,7 +44,7 @@ TESTBED_PACKAGES = $$(go list -f '{{.Dir}}' ./... | grep -v -e /cmd/node$$ -e /c
 
 unit: $(BIN)/validate-krew-manifest
 	go vet ./...
-	go test ./api/... ./snapshot/... ./restore/... ./schedule/... ./cmd/... ./integration/compose/... ./integration/couchdb/... ./integration/chart/... ./integration/cht/... ./integration/demo/... ./integration/bench/... ./integration/ec2/... ./integration/dist/... ./integration/mutants/...
+	go test ./api/... ./snapshot/... ./restore/... ./schedule/... ./cmd/... ./integration/compose/... ./integration/couchdb/... ./integration/chart/... ./integration/cht/... ./integration/demo/... ./integration/bench/... ./integration/ec2/... ./integration/crash/... ./integration/dist/... ./integration/mutants/...
 	cd integration/checks && go vet ./... && go test ./...
 	cd integration/testbed && go vet $(TESTBED_PACKAGES) && go test $(TESTBED_PACKAGES)
 
@@ -54,6 +66,11 @@ fuzz:
 ## cluster, COUCHDB_IMAGE=… for a real CouchDB).
 e2e: cluster-up
 	go test -count=1 -p 1 -parallel 4 -timeout $(E2E_TIMEOUT) $(E2E_FLAGS) ./integration/harness/... ./integration/e2e/...
+
+## crash: kill the controller and what it works with at its side effects, and look from
+## outside whether what is promised holds: make crash SEED=… N=… repeats a run.
+crash: cluster-up
+	go run ./integration/crash --seed $(or $(SEED),0) --n $(or $(N),30)
 
 ## demo: back up a CHT under load, lose it, restore it elsewhere, verify.
 demo: cluster-up

@@ -83,6 +83,11 @@ func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Dura
 	part := r.discard
 	if retains(b, &namespace) {
 		part = r.retain
+	} else if who, err := r.neededBy(ctx, b); err != nil {
+		return 0, err
+	} else if who != "" {
+		status.Event(r.Events, b, corev1.EventTypeNormal, api.ReasonConcurrentOperation, "The backup goes once restore "+who+" has ended, which reads its files; to be rid of it sooner, delete that restore")
+		return neededAgain, nil
 	} else if left, again, err := r.removeAftercare(ctx, b); err != nil || left > 0 {
 		return again, err // what is locked stays whole for as long, with its record in the catalog
 	} else if again, err := r.removeFromCatalog(ctx, b); err != nil || again > 0 {

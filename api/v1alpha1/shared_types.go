@@ -18,6 +18,9 @@ const (
 	// RoleLabel tells what a pod of ours does: "freezer", "prepare-volume"
 	// or "probe-isolation".
 	RoleLabel = prefix + "role"
+	// ThrowAwayLabel marks the pod in which the plugin reads a database out of a
+	// repository. It has no role: the CHT's policies let pods with one reach CouchDB.
+	ThrowAwayLabel = prefix + "throw-away"
 	// SourceNamespaceLabel names the namespace a record was taken from.
 	SourceNamespaceLabel = prefix + "source-namespace"
 	// SourceNameAnnotation names the Backup a record was written for; an

@@ -77,7 +77,8 @@ func (c config) setUpFiles(mgr ctrl.Manager, kube *rest.Config, direct client.Wi
 		m.File = files
 		backups.Snapshotter = m
 	}
-	for _, runnable := range []ctrlRunnable{files, tender} {
+	handed := &repositories.Handed{Store: store, Records: backups.Records, Now: time.Now}
+	for _, runnable := range []ctrlRunnable{files, tender, handed} {
 		if err := mgr.Add(runnable); err != nil {
 			return nil, err
 		}

@@ -96,7 +96,7 @@ func TestFilesCausality(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("E2E_FILE_BACKUPS")); err == nil {
 		backups = n
 	}
-	ctx := bounded(t, 15*time.Minute)
+	ctx := bounded(t, time.Duration(9+2*backups)*time.Minute)
 	o := deployed(ctx, t, c, 3, onLocalPath(c, t))
 	stir(ctx, t, c, o)
 	straddled, pairs, stalls := 0, 0, []int64(nil)

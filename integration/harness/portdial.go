@@ -3,9 +3,7 @@ package harness
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -13,9 +11,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/tools/portforward"
-	"k8s.io/streaming/pkg/httpstream"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/medic/cht-backup/snapshot/podport"
 )
 
 // Transport reaches Services by their names (couchdb-1.ns.svc.cluster.local:5984)
@@ -43,21 +41,7 @@ func (c *Cluster) dial(ctx context.Context, _, address string) (net.Conn, error)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", address, err)
 	}
-	url := c.Kube.CoreV1().RESTClient().Post().Resource("pods").Namespace(labels[1]).Name(pod).SubResource("portforward").URL()
-	dialer, err := portforward.NewSPDYOverWebsocketDialerForStreaming(url, c.Config)
-	if err != nil {
-		return nil, err
-	}
-	session, _, err := dialer.Dial(portforward.PortForwardProtocolV1Name)
-	if err != nil {
-		return nil, fmt.Errorf("dial %s through pod %s/%s: %w", address, labels[1], pod, err)
-	}
-	conn, err := openPort(session, target)
-	if err != nil {
-		_ = session.Close()
-		return nil, fmt.Errorf("dial %s through pod %s/%s: %w", address, labels[1], pod, err)
-	}
-	return conn, nil
+	return podport.Dialer{Config: c.Config, Client: c.Kube}.Dial(ctx, labels[1], pod, target)
 }
 
 // backend finds a ready pod behind a Service, and its port.
@@ -95,47 +79,3 @@ func ready(p *corev1.Pod) bool {
 	}
 	return false
 }
-
-func openPort(session httpstream.Connection, port string) (net.Conn, error) {
-	headers := http.Header{}
-	headers.Set(corev1.PortHeader, port)
-	headers.Set(corev1.PortForwardRequestIDHeader, "0") // one connection a session
-	headers.Set(corev1.StreamType, corev1.StreamTypeError)
-	failures, err := session.CreateStream(headers)
-	if err != nil {
-		return nil, err
-	}
-	_ = failures.Close() // our half: nothing is sent on it
-	headers.Set(corev1.StreamType, corev1.StreamTypeData)
-	data, err := session.CreateStream(headers)
-	if err != nil {
-		return nil, err
-	}
-	conn := &portConn{Stream: data, session: session}
-	go func() {
-		text, _ := io.ReadAll(failures) // its end is the session's
-		if len(text) > 0 {
-			_ = session.Close()
-		}
-	}()
-	return conn, nil
-}
-
-// portConn is a stream of a port-forward as a connection. It keeps no deadlines:
-// requests have contexts.
-type portConn struct {
-	httpstream.Stream
-	session httpstream.Connection
-}
-
-func (p *portConn) Close() error                     { return errors.Join(p.Reset(), p.session.Close()) }
-func (p *portConn) LocalAddr() net.Addr              { return portAddr{} }
-func (p *portConn) RemoteAddr() net.Addr             { return portAddr{} }
-func (p *portConn) SetDeadline(time.Time) error      { return nil }
-func (p *portConn) SetReadDeadline(time.Time) error  { return nil }
-func (p *portConn) SetWriteDeadline(time.Time) error { return nil }
-
-type portAddr struct{}
-
-func (portAddr) Network() string { return "port-forward" }
-func (portAddr) String() string  { return "pod" }

@@ -72,6 +72,7 @@ const (
 	mostProblem = 64 << 10
 )
 
+// writeFrame writes one, and gives its room back.
 func writeFrame(w io.Writer, f transfer.Frame) error {
 	if f.Length < 0 || f.Length > node.MaxChunk || len(f.Data) > mostData {
 		return fmt.Errorf("a chunk of %d bytes is too large", f.Length)
@@ -84,6 +85,7 @@ func writeFrame(w io.Writer, f transfer.Frame) error {
 		return err
 	}
 	_, err := w.Write(f.Data)
+	f.Room.Back()
 	return err
 }
 
@@ -141,7 +143,8 @@ func readFrame(r *bufio.Reader) (f transfer.Frame, err error) {
 	if f.Length > node.MaxChunk || data > mostData {
 		return f, fmt.Errorf("a chunk of %d bytes, %d on the way, is too large", f.Length, data)
 	}
-	f.Data = make([]byte, data)
+	f.Room = transfer.NewRoom()
+	f.Data = f.Room.Space(int(data))
 	_, err = io.ReadFull(r, f.Data)
 	return f, cutOff(err)
 }

@@ -37,21 +37,21 @@ const (
 // a shard's file.
 var encoder, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(ChunkSize), zstd.WithEncoderCRC(false))
 
-// Frame compresses a chunk.
-func (c Compression) Frame(plain []byte) []byte {
+// Frame compresses a chunk, and appends it to room.
+func (c Compression) Frame(plain, room []byte) []byte {
 	if c == CompressionOff {
-		return stored(plain)
+		return stored(plain, room)
 	}
-	return encoder.EncodeAll(plain, nil)
+	return encoder.EncodeAll(plain, room)
 }
 
 // stored makes a frame of zstd that has its content as it is: header, then blocks of the
 // type raw.
-func stored(plain []byte) []byte {
-	const most = 128 << 10                                                // of a block
-	out := append(make([]byte, 0, len(plain)+64), 0x28, 0xB5, 0x2F, 0xFD) // magic
-	out = append(out, 0b10100000)                                         // one segment, its size in four bytes
-	out = binary.LittleEndian.AppendUint32(out, uint32(len(plain)))       //nolint:gosec // at most MaxChunk
+func stored(plain, out []byte) []byte {
+	const most = 128 << 10                                          // of a block
+	out = append(out, 0x28, 0xB5, 0x2F, 0xFD)                       // magic
+	out = append(out, 0b10100000)                                   // one segment, its size in four bytes
+	out = binary.LittleEndian.AppendUint32(out, uint32(len(plain))) //nolint:gosec // at most MaxChunk
 	for {
 		block := plain[:min(most, len(plain))]
 		plain = plain[len(block):]

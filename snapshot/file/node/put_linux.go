@@ -102,9 +102,10 @@ func (f *Filling) write(ctx context.Context, out *os.File, meta tree.Meta, next 
 
 // place unpacks a chunk, compares it with its ID, and writes it.
 func (f *Filling) place(out *os.File, frame transfer.Frame, at int64) error {
-	shared := rooms.Get().(*[]byte) //nolint:errcheck,forcetypeassert // it makes nothing else
-	defer rooms.Put(shared)
-	plain, err := decoder.DecodeAll(frame.Data, (*shared)[:0])
+	room := transfer.NewRoom()
+	defer room.Back()
+	plain, err := decoder.DecodeAll(frame.Data, room.Space(0))
+	frame.Room.Back()
 	if err != nil {
 		return fmt.Errorf("unpack the chunk at %d: %w", at, err)
 	}

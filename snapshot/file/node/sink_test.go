@@ -39,7 +39,7 @@ func frames(b []byte) func() (transfer.Frame, error) {
 		}
 		plain := b[:min(len(b), ChunkSize)]
 		b = b[len(plain):]
-		return transfer.Frame{Piece: tree.Piece{ID: testKey.IDOf(plain), Length: int64(len(plain))}, Data: CompressionOn.Frame(plain)}, nil
+		return transfer.Frame{Piece: tree.Piece{ID: testKey.IDOf(plain), Length: int64(len(plain))}, Data: CompressionOn.Frame(plain, nil)}, nil
 	}
 }
 
@@ -229,10 +229,10 @@ func TestPutRefuses(t *testing.T) {
 	f := v.fill("a")
 	_, err := f.Begin(t.Context(), content{"data/a.couch": text}.metas(), testKey)
 	must(t, err)
-	bomb := CompressionOn.Frame(make([]byte, 64<<20))
+	bomb := CompressionOn.Frame(make([]byte, 64<<20), nil)
 	for name, all := range map[string][]transfer.Frame{
-		"another content":   change(func(f *transfer.Frame) { f.Data = CompressionOn.Frame([]byte("what it isn't")) }),
-		"same length":       change(func(f *transfer.Frame) { f.Data = CompressionOn.Frame([]byte("WHAT IT IS")) }),
+		"another content":   change(func(f *transfer.Frame) { f.Data = CompressionOn.Frame([]byte("what it isn't"), nil) }),
+		"same length":       change(func(f *transfer.Frame) { f.Data = CompressionOn.Frame([]byte("WHAT IT IS"), nil) }),
 		"no zstd":           change(func(f *transfer.Frame) { f.Data = text }),
 		"cut off":           change(func(f *transfer.Frame) { f.Data = f.Data[:len(f.Data)-2] }),
 		"another ID":        change(func(f *transfer.Frame) { f.ID[3]++ }),

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
+	"runtime"
+
+	"golang.org/x/sync/semaphore"
 
 	"github.com/medic/cht-backup/snapshot/file/transfer"
 	"github.com/medic/cht-backup/snapshot/file/tree"
@@ -97,9 +99,6 @@ func readAll(r io.ReaderAt, b []byte, at int64) error {
 	return err
 }
 
-// rooms are buffers for chunks.
-var rooms = sync.Pool{New: func() any { b := make([]byte, ChunkSize); return &b }}
-
 // Match implements transfer.Source.
 func (s *source) Match(ctx context.Context, i int, known []tree.Piece) (int, error) {
 	r, f, release, err := s.file(i)
@@ -107,9 +106,9 @@ func (s *source) Match(ctx context.Context, i int, known []tree.Piece) (int, err
 		return 0, err
 	}
 	defer release()
-	shared := rooms.Get().(*[]byte) //nolint:errcheck,forcetypeassert // it makes nothing else
-	defer rooms.Put(shared)
-	room := *shared
+	shared := transfer.NewRoom()
+	defer shared.Back()
+	room := shared.Space(ChunkSize)
 	at := int64(0)
 	for k, p := range known {
 		if ctx.Err() != nil {
@@ -159,7 +158,7 @@ func (s *source) Read(ctx context.Context, i int, from int64, yield func(transfe
 			case <-ctx.Done():
 				return
 			}
-			go func() { one <- s.make(r, at, chunkAt(at, f.meta.Size)) }()
+			go func() { one <- s.make(ctx, r, at, chunkAt(at, f.meta.Size)) }()
 		}
 	}()
 	for one := range chunks {
@@ -189,14 +188,24 @@ type made struct {
 	err   error
 }
 
-func (s *source) make(r io.ReaderAt, at, length int64) made {
-	shared := rooms.Get().(*[]byte) //nolint:errcheck,forcetypeassert // it makes nothing else
-	defer rooms.Put(shared)
-	plain := (*shared)[:length]
+// making bounds the chunks that are made at once. More are no quicker: they take the
+// processors' caches, and memory, from each other.
+var making = semaphore.NewWeighted(int64(2 * runtime.GOMAXPROCS(0)))
+
+func (s *source) make(ctx context.Context, r io.ReaderAt, at, length int64) made {
+	if err := making.Acquire(ctx, 1); err != nil {
+		return made{err: context.Cause(ctx)}
+	}
+	defer making.Release(1)
+	room := transfer.NewRoom()
+	defer room.Back()
+	plain := room.Space(int(length))
 	if err := readAll(r, plain, at); err != nil {
 		return made{err: err}
 	}
-	return made{frame: transfer.Frame{Piece: tree.Piece{ID: s.key.IDOf(plain), Length: length}, Data: s.compression.Frame(plain)}}
+	packed := transfer.NewRoom()
+	data := s.compression.Frame(plain, packed.Space(0))
+	return made{frame: transfer.Frame{Piece: tree.Piece{ID: s.key.IDOf(plain), Length: length}, Data: data, Room: packed}}
 }
 
 // untouched makes sure, after all of a view was read, that it was not made anew meanwhile.

@@ -205,7 +205,7 @@ func TestFrames(t *testing.T) {
 	rand.NewChaCha8([32]byte{5}).Read(random) //nolint:errcheck // never fails
 	for _, plain := range [][]byte{{}, []byte("x"), random[:128<<10], random[:128<<10+1], random, bytes.Repeat([]byte("abc"), 100000)} {
 		for _, c := range []Compression{CompressionOn, CompressionOff} {
-			f := c.Frame(plain)
+			f := c.Frame(plain, nil)
 			got, err := decoder.DecodeAll(f, nil)
 			if err != nil || !bytes.Equal(got, plain) {
 				t.Errorf("%v of %d bytes: %d, %v", c, len(plain), len(got), err)

@@ -140,7 +140,7 @@ func (s *Session) commit(ctx context.Context, h head) error {
 	s.lock.Unlock()
 	within, cancel := context.WithTimeout(ctx, commitWithin)
 	defer cancel()
-	err = s.put(within, key, signed, s.fresh)
+	_, err = s.put(within, key, signed, s.fresh)
 	s.lock.Lock()
 	s.asking--
 	s.lock.Unlock()

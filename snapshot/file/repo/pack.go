@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/medic/cht-backup/snapshot/file/tree"
 )
@@ -41,15 +42,20 @@ type packing struct {
 	in   []held
 	// weight is what it has of the session's budget.
 	weight int64
+	// filling are the chunks that have their place in it, and are still being sealed into
+	// it; broken is why one of them is not there.
+	filling sync.WaitGroup
+	broken  error
 	// done is closed when it is stored, or will never be.
 	done chan struct{}
 }
 
-func (p *packing) add(piece tree.Piece, sealed []byte) (offset int64) {
-	offset = int64(len(p.data))
-	p.data = append(p.data, sealed...)
-	p.in = append(p.in, held{piece, offset, int64(len(sealed))})
-	return offset
+// add gives a chunk its place, and the room there that it is sealed into.
+func (p *packing) add(piece tree.Piece, stored int) (offset int64, room []byte) {
+	from := len(p.data)
+	p.data = p.data[:from+stored]
+	p.in = append(p.in, held{piece, int64(from), int64(stored)})
+	return int64(from), p.data[from:]
 }
 
 // trailerBytes is more than the trailer will have.

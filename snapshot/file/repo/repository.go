@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -74,6 +75,8 @@ type Repository struct {
 	options Options
 	// ahead bounds what is read ahead, in bytes.
 	ahead *semaphore.Weighted
+	// sealedNothing is how long no bytes are when they are sealed.
+	sealedNothing int
 }
 
 var _ transfer.Reader = (*Repository)(nil)
@@ -122,6 +125,11 @@ func Open(ctx context.Context, objects Objects, id string, key Key, options Opti
 	}
 	o := options.complete()
 	r := &Repository{objects: objects, id: id, key: key, options: o, ahead: newAhead(o)}
+	var nothing bytes.Buffer
+	if err := sealInto(&nothing, key.identity.Recipient(), nil); err != nil {
+		return nil, err
+	}
+	r.sealedNothing = nothing.Len()
 	if err := r.checkRoot(ctx); err != nil {
 		return nil, err
 	}

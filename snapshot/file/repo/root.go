@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	// rootText is what a repository's root says, signed with its key.
-	rootText = "cht-backup repository 1\n"
+	// rootText is what a repository's root says, signed with its key. In those of form 1
+	// chunks were named by another hash.
+	rootText = "cht-backup repository 2\n"
 	maxRoot  = 64 << 10
 	// maxSealedKeys that are tried, and maxSealedKey how large one is in bytes.
 	maxSealedKeys = 1000
@@ -45,7 +46,7 @@ func (r *Repository) isRoot(text []byte) error {
 	key := r.rootKey()
 	signed, ok := strings.CutPrefix(string(text), rootText)
 	if !ok {
-		return fmt.Errorf("repository %s: object %s: it is no repository of this version; use a newer cht-backup", r.id, key)
+		return fmt.Errorf("repository %s: object %s: it is no repository of the form that this version reads; use the cht-backup that made it", r.id, key)
 	}
 	sum := r.key.mac(key, []byte(rootText))
 	if got, err := hex.DecodeString(strings.TrimSpace(signed)); err != nil || !same(got, sum[:]) {

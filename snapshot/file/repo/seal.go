@@ -30,23 +30,53 @@ var (
 
 // seal encrypts for the repository's own recipient.
 func (r *Repository) seal(plain []byte) ([]byte, error) {
+	return r.sealTo(make([]byte, r.sealedLength(len(plain))), plain)
+}
+
+// sealedLength is how long that many bytes become: a header, and a tag for each 64 KiB.
+func (r *Repository) sealedLength(n int) int {
 	if r.options.Unsealed {
-		return plain, nil
+		return n
 	}
-	sealed := bytes.NewBuffer(make([]byte, 0, len(plain)+len(plain)>>12+sealOverhead+64))
-	w, err := age.Encrypt(sealed, r.key.identity.Recipient())
+	const part, tag = 64 << 10, 16
+	return r.sealedNothing + n + tag*(max(0, n-1)/part)
+}
+
+// sealTo seals into a room of just the length that is needed, and gives it.
+func (r *Repository) sealTo(room, plain []byte) ([]byte, error) {
+	if r.options.Unsealed {
+		copy(room, plain)
+		return room, nil
+	}
+	sealed := bytes.NewBuffer(room[:0:len(room)])
+	if err := sealInto(sealed, r.key.identity.Recipient(), plain); err != nil {
+		return nil, err
+	}
+	if sealed.Len() != len(room) {
+		return nil, fmt.Errorf("seal: %d bytes have become %d, and not %d", len(plain), sealed.Len(), len(room))
+	}
+	return room, nil
+}
+
+func sealInto(sealed *bytes.Buffer, to age.Recipient, plain []byte) error {
+	w, err := age.Encrypt(sealed, to)
 	if err != nil {
-		return nil, fmt.Errorf("seal: %w", err)
+		return fmt.Errorf("seal: %w", err)
 	}
 	_, err = w.Write(plain)
 	if err := errors.Join(err, w.Close()); err != nil {
-		return nil, fmt.Errorf("seal: %w", err)
+		return fmt.Errorf("seal: %w", err)
 	}
-	return sealed.Bytes(), nil
+	return nil
 }
 
 // unseal opens what seal gave.
 func (r *Repository) unseal(sealed []byte) ([]byte, error) {
+	return r.unsealTo(nil, sealed)
+}
+
+// unsealTo unseals into a room; where that has no space, into one of its own.
+func (r *Repository) unsealTo(room, sealed []byte) ([]byte, error) {
 	if !bytes.HasPrefix(sealed, []byte(sealMark)) {
 		if r.options.Unsealed {
 			return sealed, nil
@@ -57,7 +87,10 @@ func (r *Repository) unseal(sealed []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("it is damaged, or sealed with another key: %w", err)
 	}
-	plain := bytes.NewBuffer(make([]byte, 0, len(sealed)))
+	if cap(room) < len(sealed) {
+		room = make([]byte, 0, len(sealed))
+	}
+	plain := bytes.NewBuffer(room[:0])
 	if _, err := io.Copy(plain, opened); err != nil {
 		return nil, fmt.Errorf("it is damaged: %w", err)
 	}

@@ -219,15 +219,16 @@ func (s *Session) Close(ctx context.Context) error {
 	return nil
 }
 
-// put writes an object of this session; first, if given, is asked before each attempt.
-func (s *Session) put(ctx context.Context, key string, data []byte, first func(context.Context) error) error {
-	answered, err := s.repo.putAnswered(ctx, key, data, first)
+// put writes an object of this session; first, if given, is asked before each attempt. It
+// also tells whether each was answered.
+func (s *Session) put(ctx context.Context, key string, data []byte, first func(context.Context) error) (answered bool, err error) {
+	answered, err = s.repo.putAnswered(ctx, key, data, first)
 	if !answered {
 		s.lock.Lock()
 		s.unsure = true
 		s.lock.Unlock()
 	}
-	return err
+	return answered, err
 }
 
 // closeWithin bounds the end of a session.

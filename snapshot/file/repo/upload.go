@@ -3,6 +3,7 @@ package repo
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/medic/cht-backup/snapshot/file/transfer"
 	"github.com/medic/cht-backup/snapshot/file/tree"
@@ -18,16 +19,26 @@ func (s *Session) Put(ctx context.Context, f transfer.Frame) (tree.Chunk, error)
 	}
 	// The open pack has a part of the budget until it is full: what is asked for must fit
 	// beside it, or nobody would ever go on.
-	weight := min(int64(len(f.Data)+sealOverhead), s.repo.options.Budget-s.repo.options.PackSize)
+	stored := s.repo.sealedLength(len(f.Data))
+	weight := min(int64(stored), s.repo.options.Budget-s.repo.options.PackSize)
 	if err := s.budget.Acquire(ctx, weight); err != nil {
 		return tree.Chunk{}, fmt.Errorf("wait for earlier chunks to be stored: %w", err)
 	}
-	sealed, err := s.repo.seal(f.Data)
-	if err != nil {
+	c, p, room, err := s.place(f.Piece, stored, weight)
+	if p == nil {
 		s.budget.Release(weight)
-		return tree.Chunk{}, fmt.Errorf("chunk %s: %w", f.ID, err)
+		return c, err
 	}
-	return s.append(f.Piece, sealed, weight)
+	// Without the lock: others seal into the same pack meanwhile.
+	defer p.filling.Done()
+	if _, err := s.repo.sealTo(room, f.Data); err != nil {
+		err = fmt.Errorf("chunk %s: %w", f.ID, err)
+		s.lock.Lock()
+		p.broken = err
+		s.lock.Unlock()
+		return tree.Chunk{}, err
+	}
+	return c, nil
 }
 
 // there gives a chunk that needs not be written.
@@ -58,36 +69,45 @@ func (s *Session) over() error {
 	return nil
 }
 
-// append puts a sealed chunk into the open pack.
-func (s *Session) append(piece tree.Piece, sealed []byte, weight int64) (tree.Chunk, error) {
+// place gives a chunk its place in the open pack, of which one is being filled until who
+// called says that it is. No pack if it needs none.
+func (s *Session) place(piece tree.Piece, stored int, weight int64) (tree.Chunk, *packing, []byte, error) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
-	err := s.over()
-	n, there := s.index.find(piece.ID) // somebody else put it meanwhile
-	if err != nil || there {
-		s.budget.Release(weight)
-		if err != nil {
-			return tree.Chunk{}, err
-		}
-		return s.chunk(n), nil
+	if err := s.over(); err != nil {
+		return tree.Chunk{}, nil, nil, err
 	}
-	if s.open != nil && int64(len(s.open.data)+len(sealed))+s.open.trailerBytes() > s.repo.options.PackSize {
+	if n, there := s.index.find(piece.ID); there { // somebody else put it meanwhile
+		return s.chunk(n), nil, nil, nil
+	}
+	if s.open != nil && int64(len(s.open.data)+stored)+s.open.trailerBytes() > s.repo.options.PackSize {
 		s.send()
 	}
 	if s.open == nil {
-		// All of it at once: a slice that grows is copied again and again, four times as
-		// much as there is, and that is in memory beside it. What is not filled costs none.
-		s.open = &packing{name: s.id + random(8), data: make([]byte, 0, s.repo.options.PackSize), done: make(chan struct{})}
+		s.open = &packing{name: s.id + random(8), data: packRoom(max(s.repo.options.PackSize, int64(stored)+trailerGuess)), done: make(chan struct{})}
 	}
 	p := s.open
-	offset := p.add(piece, sealed)
+	offset, room := p.add(piece, stored)
 	p.weight += weight
-	n = s.note(tree.Chunk{Piece: piece, Pack: p.name, Offset: offset, Stored: int64(len(sealed))}, 0)
+	p.filling.Add(1)
+	n := s.note(tree.Chunk{Piece: piece, Pack: p.name, Offset: offset, Stored: int64(stored)}, 0)
 	c := s.chunk(n)
 	if int64(len(p.data))+p.trailerBytes() >= s.repo.options.PackSize || len(p.in) >= maxInPack {
 		s.send()
 	}
-	return c, nil
+	return c, p, room, nil
+}
+
+// packRooms are those of packs that are stored.
+var packRooms sync.Pool
+
+// packRoom gives an empty buffer for a pack of that size, all of it at once: a slice that
+// grows is copied again and again. What is not filled costs no memory.
+func packRoom(size int64) []byte {
+	if b, ok := packRooms.Get().(*[]byte); ok && int64(cap(*b)) >= size {
+		return (*b)[:0]
+	}
+	return make([]byte, 0, size)
 }
 
 // send has the open pack stored. The lock is held.
@@ -115,12 +135,20 @@ func (s *Session) store(p *packing) (int64, error) {
 		return 0, err
 	}
 	defer s.uploads.Release(1)
+	p.filling.Wait()
+	if p.broken != nil {
+		return 0, p.broken
+	}
 	if err := p.finish(s.repo); err != nil {
 		return 0, fmt.Errorf("pack %s: %w", p.name, err)
 	}
 	size := int64(len(p.data))
-	if err := s.put(s.life, s.repo.at(packsIn, p.name), p.data, nil); err != nil {
+	answered, err := s.put(s.life, s.repo.at(packsIn, p.name), p.data, nil)
+	if err != nil {
 		return 0, fmt.Errorf("store object %s: %w", s.repo.at(packsIn, p.name), err)
+	}
+	if data := p.data; answered { // else a request may be reading it still
+		packRooms.Put(&data)
 	}
 	p.data = nil
 	s.sent.Add(size)

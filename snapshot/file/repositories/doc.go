@@ -4,5 +4,5 @@
 // repositories; and Secrets, one for each. A key never leaves that namespace but sealed.
 //
 // A repository is written to by the cluster that made it and by no other. A key that was
-// brought in for a restore opens one for reading alone.
+// brought in for a restore opens one for reading alone, and is taken back after it.
 package repositories

@@ -142,6 +142,11 @@ func (s *Store) Open(ctx context.Context, id string) (file.Repository, error) {
 	if err != nil {
 		return nil, reason.Refuse(api.ReasonRepositoryKey, "%w", err)
 	}
+	if secret.Labels[keyring.UseLabel] == string(keyring.Read) && secret.Annotations[usedAnnotation] == "" {
+		if err := s.annotate(ctx, id, usedAnnotation, "true"); err != nil {
+			return nil, err
+		}
+	}
 	objects, err := s.Catalog.Objects(ctx)
 	if err != nil {
 		return nil, err
@@ -177,6 +182,13 @@ func (s *Store) opened(ctx context.Context, objects repo.Objects, id string, key
 	}
 	s.open[id] = r
 	return r, nil
+}
+
+// forget lets go of a repository whose key was taken back.
+func (s *Store) forget(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, id)
 }
 
 // Due implements file.Tended.

@@ -98,6 +98,7 @@ func copyFile(ctx context.Context, s Source, w Writer, node string, i int, meta 
 			return fmt.Errorf("a chunk of %d bytes at %d, where the file had %d bytes", f.Length, at, meta.Size)
 		}
 		c, err := w.Put(ctx, f)
+		f.Room.Back()
 		if err != nil {
 			return err
 		}

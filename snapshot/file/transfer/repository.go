@@ -17,7 +17,7 @@ type Writer interface {
 	// Find gives a chunk that is in the repository, whatever file it is of.
 	Find(id tree.ID) (tree.Chunk, bool)
 	// Put takes a chunk and tells where it will lie; with one that is there, it tells that.
-	// It waits while too much is on its way.
+	// It waits while too much is on its way, and has no more of the frame when it returns.
 	Put(ctx context.Context, f Frame) (tree.Chunk, error)
 	// Commit has all chunks of the tree in the repository, then the tree, and gives its
 	// name. Until then nothing of it is there, and what was put is found again by a later

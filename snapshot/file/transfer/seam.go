@@ -13,8 +13,11 @@ import (
 // Frame is one chunk on its way.
 type Frame struct {
 	tree.Piece
-	// Data is its content, compressed with zstd. It is the receiver's.
+	// Data is its content, compressed with zstd. It is the receiver's, until he gives back
+	// the room that it lies in.
 	Data []byte
+	// Room is that; nil for none.
+	Room *Room
 }
 
 // ErrShort is the error of a file that has become shorter than it was at the cut.

@@ -107,7 +107,7 @@ func (e *Env) addCompletion(root *cobra.Command) {
 		"describe": e.ofAnyKind(), "delete": afterKind(backups), "hold": afterKind(backups), "release": afterKind(backups),
 		"drill": first(e.asking(e.goodBackups)), "restore abort": first(e.asking(underWay)), "retention explain": schedules,
 		"schedule suspend": schedules, "schedule resume": schedules, "schedule trigger": schedules, "schedule delete": schedules,
-		"catalog list": first(e.inCatalog), "catalog show": first(e.inCatalog), "catalog import": first(e.inCatalog), "catalog restore": first(e.inCatalog),
+		"catalog list": first(e.inCatalog), "catalog show": first(e.inCatalog), "catalog import": first(e.inCatalog), "catalog restore": first(e.inCatalog), "repo get": first(e.inCatalog),
 	}
 	namespaces := e.asking(e.namespaceNames)
 	flags := map[string]candidates{

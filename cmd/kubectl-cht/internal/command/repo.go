@@ -16,18 +16,20 @@ import (
 
 func repoCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "repo", Short: "Copies of files kept in a catalog: list, check",
+		Use: "repo", Short: "Copies of files kept in a catalog: list, check, get",
 		Long: `Look at the repositories in a catalog: where the File method keeps CouchDB's files,
 compressed and sealed, each only once. There is one for each instance. Listing needs
-your own credentials for the bucket alone; checking needs the repository's key as well.
+your own credentials for the bucket alone; checking, and printing one database, need the
+repository's key as well.
 
 ` + exit.Help,
 		Example: `  kubectl cht repo list s3://my-backups/cht
-  kubectl cht repo check s3://my-backups/cht/medic --identity cht-catalog.key --read-data`,
+  kubectl cht repo check s3://my-backups/cht/medic --identity cht-catalog.key --read-data
+  kubectl cht repo get s3://my-backups/cht/medic medic --identity cht-catalog.key > docs.jsonl`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(repoListCommand(env), repoCheckCommand(env))
+	cmd.AddCommand(repoListCommand(env), repoCheckCommand(env), repoGetCommand(env))
 	return cmd
 }
 

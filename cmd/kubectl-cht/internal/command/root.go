@@ -18,6 +18,7 @@ import (
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/ec2tags"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
+	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/extract"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/follow"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/checkup"
@@ -41,6 +42,8 @@ type Env struct {
 	DiscardEBS func(ctx context.Context, b *api.Backup) (left int, err error)
 	// Clock asks the API server how far its clock is ahead; nil where nobody can.
 	Clock func(context.Context) (checkup.Skew, error)
+	// Pods reaches into pods with the user's rights.
+	Pods func() (extract.Pods, error)
 	// SystemNamespace is the controller's, where records are kept: the one that the user
 	// names, or that locate has found.
 	SystemNamespace string
@@ -75,6 +78,14 @@ func New(streams genericiooptions.IOStreams, version string) *cobra.Command {
 			restConfig.UserAgent = "kubectl-cht/" + version
 			restConfig.WarningHandler = rest.NewWarningWriter(streams.ErrOut, rest.WarningWriterOptions{Deduplicate: true})
 			return client.NewWithWatch(restConfig, client.Options{Scheme: Scheme()})
+		},
+		Pods: func() (extract.Pods, error) {
+			restConfig, err := config.ToRESTConfig()
+			if err != nil {
+				return nil, err
+			}
+			restConfig.UserAgent = "kubectl-cht/" + version
+			return podsOf(restConfig)
 		},
 		Clock: func(ctx context.Context) (checkup.Skew, error) {
 			restConfig, err := config.ToRESTConfig()

@@ -55,7 +55,7 @@ func newWorld(t *testing.T, hooks interceptor.Funcs, objects ...client.Object) *
 	name := func(o client.Object) []string { return []string{o.GetName()} }
 	w.WithWatch = fake.NewClientBuilder().WithScheme(Scheme()).WithStatusSubresource(&api.Backup{}, &api.Restore{}, &api.BackupSchedule{}).
 		WithIndex(&api.Backup{}, "metadata.name", name).WithIndex(&api.Restore{}, "metadata.name", name).
-		WithIndex(&corev1.Namespace{}, "metadata.name", name).
+		WithIndex(&corev1.Namespace{}, "metadata.name", name).WithIndex(&corev1.Pod{}, "metadata.name", name).
 		WithIndex(&corev1.Event{}, "involvedObject.uid", func(o client.Object) []string { return []string{string(o.(*corev1.Event).InvolvedObject.UID)} }).
 		WithObjects(objects...).WithInterceptorFuncs(hooks).Build()
 	streams, in, out, er := genericiooptions.NewTestIOStreams()
