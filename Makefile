@@ -23,7 +23,7 @@ build:
 ## test: all tests, from nothing. Ends with go test's own lines.
 ## The cluster comes before the unit tests: some of them need the Debian packages
 ## that it installs.
-test: verify-modules check-generated lint cluster-up unit crash e2e
+test: verify-modules check-generated lint cluster-up unit mutants crash e2e
 
 ## verify-modules: what was downloaded is what go.sum says, also of what lay here before.
 verify-modules:

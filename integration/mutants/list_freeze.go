@@ -21,7 +21,7 @@ var freeze = []mutant{
 	{"the watchdog's second look", "snapshot/quiesce/freezer/watchdog.go",
 		"	for range 100 {", "	for range 0 {", freezer, "TestWatchThawsAFreezeThatEndsAfterTheDeadline"},
 	{"one hold at a time", "snapshot/quiesce/freezer/watchdog.go",
-		"		watchOne(conn, device)\n", "		go watchOne(conn, device)\n", freezer, "TestWatch"},
+		"		watchOne(conn, device)\n", "		go watchOne(conn, device)\n", freezer, "TestWatchServesOneHoldAtATime"},
 	{"the thaw when the guard starts", "snapshot/quiesce/freezer/watchdog.go",
 		"func Guard(ctx context.Context, device Device) error {\n	if err := thawed(device); err != nil {\n		return fmt.Errorf(\"thaw on start: %w\", err)\n	}\n", "func Guard(ctx context.Context, device Device) error {\n",
 		freezer, "TestModel/1_node"},

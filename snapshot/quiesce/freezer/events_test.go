@@ -109,7 +109,7 @@ func (w *world) ofPod(s *session, p *pod, at string, add func(bool, string, func
 	add(p.dog.dead, at+"watchdog starts", p.startDog)
 	// Of a pod that is deleted while neither container lives, nobody thaws the volume: both
 	// were killed within the stall, and the pod went before kubelet started one again.
-	add(w.replaced && s == w.sessions[0] && h.gate == nil && !(p.guard.dead && p.dog.dead), at+"deleted", func() {
+	add(w.replaced && s == w.sessions[0] && h.gate == nil && (!p.guard.dead || !p.dog.dead), at+"deleted", func() {
 		p.stopGuard() // SIGTERM
 		synctest.Wait()
 		p.killFreezer()
