@@ -90,7 +90,7 @@ func TestNamesThatAreNone(t *testing.T) {
 		{Namespace: "cht", Name: "nightly\x1b[2J"}, {Namespace: "cht", Name: "nightly", UID: "u1) or (a"}, {Namespace: strings.Repeat("c", 64), Name: "nightly"},
 	} {
 		_, err := b.findRecord(t.Context(), restoreOf(func(r *api.Restore) { r.Spec.Source = source }))
-		if e := reason.Of(err); e == nil || e.Reason != api.ReasonBackupNotFound || !e.Final {
+		if e := reason.Of(err); e == nil || e.Reason != api.ReasonBackupNotFound || !e.Final || !strings.Contains(err.Error(), "is called so") {
 			t.Errorf("%+v: %v", source, err)
 		}
 	}

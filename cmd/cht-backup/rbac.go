@@ -6,10 +6,10 @@ package main
 // It holds what the CHT's own Role deployment-manager grants (Deployments and
 // Pods), since nobody may create a Role that grants more than he has.
 //
-// +kubebuilder:rbac:groups=backup.communityhealthtoolkit.org,resources=backups;restores,verbs=get;list;watch;create;patch;update
+// +kubebuilder:rbac:groups=backup.communityhealthtoolkit.org,resources=backups;restores,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups=backup.communityhealthtoolkit.org,resources=backups;restores,verbs=delete
 // +kubebuilder:rbac:groups=backup.communityhealthtoolkit.org,resources=backupschedules,verbs=get;list;watch
-// +kubebuilder:rbac:groups=backup.communityhealthtoolkit.org,resources=backups/status;backupschedules/status;restores/status,verbs=get;patch;update
+// +kubebuilder:rbac:groups=backup.communityhealthtoolkit.org,resources=backups/status;backupschedules/status;restores/status,verbs=get;patch
 // +kubebuilder:rbac:groups=backup.communityhealthtoolkit.org,resources=backups/finalizers;restores/finalizers,verbs=update
 // +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshots;volumesnapshotcontents,verbs=get;list;watch;create;patch;delete;deletecollection
 // +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshotclasses,verbs=get;list;watch
@@ -26,7 +26,8 @@ package main
 // +kubebuilder:rbac:groups="",resources=configmaps;services;serviceaccounts,verbs=get;list;create;delete
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=update
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=roles;rolebindings,verbs=get;list;create;delete
-// +kubebuilder:rbac:groups=apps,resources=deployments;statefulsets,verbs=get;list;watch;create;update;patch;delete
+// +kubebuilder:rbac:groups=apps,resources=deployments;statefulsets,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=apps,resources=deployments,verbs=update
 // +kubebuilder:rbac:groups=apps,resources=daemonsets;replicasets,verbs=list
 // +kubebuilder:rbac:groups=batch,resources=jobs;cronjobs,verbs=list
 // +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;create;delete

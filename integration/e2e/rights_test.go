@@ -46,7 +46,7 @@ func TestRights(t *testing.T) {
 		{"admissionregistration.k8s.io", "mutatingwebhookconfigurations", "create"}, {"admissionregistration.k8s.io", "validatingwebhookconfigurations", "delete"}, {"admissionregistration.k8s.io", "validatingadmissionpolicies", "delete"},
 		{"certificates.k8s.io", "certificatesigningrequests", "create"}, {"certificates.k8s.io", "certificatesigningrequests/approval", "update"},
 		{"storage.k8s.io", "storageclasses", "create"}, {"snapshot.storage.k8s.io", "volumesnapshotclasses", "create"}, {"batch", "cronjobs", "create"}, {"batch", "jobs", "create"}, {"apps", "daemonsets", "create"},
-		{ours, "backupschedules", "create"}, {ours, "backupschedules", "update"}, {"*", "*", "*"},
+		{ours, "backupschedules", "create"}, {ours, "backupschedules", "update"}, {ours, "backups", "update"}, {ours, "restores/status", "update"}, {"", "secrets", "deletecollection"}, {"*", "*", "*"},
 	} {
 		if mayDo(ctx, t, controller, namespace, right[0], right[1], right[2]) {
 			t.Errorf("the controller may %s %s", right[2], right[1])

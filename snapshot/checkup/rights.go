@@ -32,9 +32,9 @@ const (
 // needs are all the rights that the controller's generated role grants, no more and no
 // less: a test compares the two.
 var needs = []need{
-	{served, ours, []string{"backups", "restores"}, []string{"get", "list", "watch", "create", "patch", "update", "delete"}, "anything at all", false},
+	{served, ours, []string{"backups", "restores"}, []string{"get", "list", "watch", "create", "patch", "delete"}, "anything at all", false},
 	{served, ours, []string{"backupschedules"}, []string{"get", "list", "watch"}, "schedules", false},
-	{served, ours, []string{"backups/status", "restores/status", "backupschedules/status"}, []string{"get", "patch", "update"}, "anything at all", false},
+	{served, ours, []string{"backups/status", "restores/status", "backupschedules/status"}, []string{"get", "patch"}, "anything at all", false},
 	{served, ours, []string{"backups/finalizers", "restores/finalizers"}, []string{"update"}, "anything at all, on clusters that check who may block a deletion", false},
 	{served, snaps, []string{"volumesnapshots"}, []string{"get", "list", "watch", "create", "patch", "delete", "deletecollection"}, "snapshots of CSI volumes", false},
 	{cluster, snaps, []string{"volumesnapshotcontents"}, []string{"get", "list", "watch", "create", "patch", "delete", "deletecollection"}, "snapshots of CSI volumes", false},
@@ -53,7 +53,8 @@ var needs = []need{
 	{served, "", []string{"configmaps", "services", "serviceaccounts"}, []string{"get", "list", "create", "delete"}, "records of what an instance consists of, and restores", false},
 	{served, "", []string{"configmaps"}, []string{"update"}, "this report", false},
 	{served, "rbac.authorization.k8s.io", []string{"roles", "rolebindings"}, []string{"get", "list", "create", "delete"}, "restores of the upgrade service", false},
-	{served, "apps", []string{"deployments", "statefulsets"}, []string{"get", "list", "watch", "create", "update", "patch", "delete"}, "restores, and stopping and starting an instance", false},
+	{served, "apps", []string{"deployments", "statefulsets"}, []string{"get", "list", "watch", "create", "patch", "delete"}, "restores, and stopping and starting an instance", false},
+	{served, "apps", []string{"deployments"}, []string{"update"}, "restores of the upgrade service", false},
 	{served, "apps", []string{"daemonsets", "replicasets"}, []string{"list"}, "knowing who uses a volume", false},
 	{served, "batch", []string{"jobs", "cronjobs"}, []string{"list"}, "knowing who uses a volume", false},
 	{served, "policy", []string{"poddisruptionbudgets"}, []string{"get", "list", "create", "delete"}, "restores", false},
