@@ -3,14 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"path/filepath"
 	"strconv"
-	"sync"
 
 	"github.com/medic/cht-backup/integration/couchdb/loopback"
+	"github.com/medic/cht-backup/integration/hollow"
 )
 
 // documents in each of an instance's databases.
@@ -56,35 +55,9 @@ func (f *fleet) startCouch(ctx context.Context, dir string) error {
 			return err
 		}
 		f.ends = append(f.ends, l.Close)
-		go forward(l, to)
+		go hollow.Forward(l, to)
 	}
 	return nil
 }
 
 const couchPort = 5984
-
-func forward(l net.Listener, to string) {
-	for {
-		from, err := l.Accept()
-		if err != nil {
-			return // closed
-		}
-		go func() {
-			defer func() { _ = from.Close() }()
-			there, err := net.Dial("tcp", to)
-			if err != nil {
-				return
-			}
-			defer func() { _ = there.Close() }()
-			var both sync.WaitGroup
-			copied := func(into, out net.Conn) {
-				_, _ = io.Copy(into, out) // the end of either ends both
-				_ = into.Close()
-				_ = out.Close()
-			}
-			both.Go(func() { copied(there, from) })
-			both.Go(func() { copied(from, there) })
-			both.Wait()
-		}()
-	}
-}
