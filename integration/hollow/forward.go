@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// Forward connects whoever calls l with an address, until l is closed: many pods may
+// forward connects whoever calls l with an address, until l is closed: many pods may
 // have one server.
-func Forward(l net.Listener, to string) {
+func forward(l net.Listener, to string) {
 	for {
 		from, err := l.Accept()
 		if err != nil {

@@ -129,7 +129,7 @@ func (f *fleet) ended(ctx context.Context, p *process, n int, name string, heap 
 				f.progress("  %d of %d backups are done", len(done), n)
 				said = time.Now()
 			}
-		case <-p.ended:
+		case <-p.Ended:
 			return p.died()
 		case <-ctx.Done():
 			return fmt.Errorf("%d of %d backups ended: %w", len(done), n, context.Cause(ctx))
