@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -75,6 +76,11 @@ func (w *world) hours(ctx context.Context) (samples []sample, first time.Time, e
 			return samples, first, fmt.Errorf("hour %d: %w", h, err)
 		}
 		samples = append(samples, s)
+		if w.o.logs != "" && (h == w.o.hours/2 || h == w.o.hours-1) {
+			if err := w.profile(ctx, h); err != nil {
+				return samples, first, err
+			}
+		}
 		w.holds.Forget()
 		if _, killed := w.o.killed(h); killed || h%6 == 0 {
 			w.progress("hour %d in %s: %s leads, heap %.1f MB, %d goroutines, %d watches, %d Backups, %d in the bucket", h, time.Since(began).Round(100*time.Millisecond), s.leader,
@@ -82,6 +88,16 @@ func (w *world) hours(ctx context.Context) (samples []sample, first time.Time, e
 		}
 	}
 	return samples, first, nil
+}
+
+// profile writes what the leader has in memory beside its log, for who looks for what
+// grew between two hours.
+func (w *world) profile(ctx context.Context, h int) error {
+	leader, err := w.leader(ctx)
+	if err != nil {
+		return err
+	}
+	return leader.profile(ctx, filepath.Join(w.o.logs, fmt.Sprintf("heap-%03d.pprof", h)))
 }
 
 // wake has every schedule look at the clock, as its timer would have it.

@@ -27,7 +27,7 @@ func parse(args []string) (options, error) {
 	flags.IntVar(&o.daily, "keep-daily", 2, "the retention's; after as many days nothing grows")
 	flags.DurationVar(&o.within, "within", 4*time.Minute, "bound on what is due in one hour, by the machine's clock")
 	flags.StringVar(&o.out, "out", "load.csv", "where the table goes")
-	flags.StringVar(&o.logs, "logs", "", "existing folder for the controllers' logs; none are kept by default")
+	flags.StringVar(&o.logs, "logs", "", "existing folder for the controllers' logs and two profiles of the leader's heap; none are kept by default")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
