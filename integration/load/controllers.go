@@ -53,7 +53,7 @@ func (w *world) start() (*controller, error) {
 	}
 	defer func() { _ = log.Close() }() // the process has its own
 	cmd := exec.Command(filepath.Join(w.dir, "cht-backup"), "controller", "--namespace="+home, "--image=hollow/cht-backup", "--metrics-address="+address, "--health-address=0",
-		"--requests-per-second=1000", "--catalog-url=file://"+w.bucket(), "--cluster-name=load")
+		"--requests-per-second=1000", fmt.Sprintf("--parallel-backups=%d", w.o.parallel), "--catalog-url=file://"+w.bucket(), "--cluster-name=load")
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+w.kubeconfig, "LOAD_CLOCK="+w.clock.file.Name(), "LOAD_PROBE="+socket)
 	cmd.Stdout, cmd.Stderr = log, log
 	if c.Process, err = child.Start(cmd); err != nil {

@@ -33,7 +33,8 @@ type ledger struct {
 type entry struct {
 	uids     map[types.UID]bool
 	attempts int32
-	done     bool // it is good, and its record is in the catalog
+	done     bool // it is good, and its record is in the catalog; or it failed
+	failed   bool
 }
 
 func newLedger(held func(string, time.Time) bool) *ledger {
@@ -86,6 +87,8 @@ func (l *ledger) see(o any) {
 	}
 	c := meta.FindStatusCondition(b.Status.Conditions, api.ConditionReady)
 	switch {
+	case c != nil && c.Reason == api.ReasonStallExceeded: // by a machine that was busy
+		e.done, e.failed = true, true
 	case b.Status.Phase != api.PhaseCompleted || c == nil || c.Status != metav1.ConditionTrue:
 		e.done = true
 		l.bad = append(l.bad, fmt.Sprintf("backup %s/%s is %s: %+v", b.Namespace, b.Name, b.Status.Phase, c))
@@ -148,44 +151,64 @@ func (l *ledger) wrong(namespaces []string, first time.Time, hours int) []string
 	return bad
 }
 
-// again counts the runs that took more than one attempt.
-func (l *ledger) again() (n int) {
+// counted gives how many runs took more than one attempt, and how many failed since the
+// machine was too slow to cut within the bound of a hold.
+func (l *ledger) counted() (again, failed int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, runs := range l.runs {
 		for _, e := range runs {
 			if e.attempts > 1 {
-				n++
+				again++
+			}
+			if e.failed {
+				failed++
 			}
 		}
 	}
-	return n
+	return again, failed
 }
 
-// kept are the instants whose Backups are there, in order.
-func (l *ledger) kept(namespace string) []string {
+// unkept says where not that is there which the retention keeps of the first hours.
+func (l *ledger) unkept(namespaces []string, first time.Time, hours, hourly, daily int) (wrong []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var all []string
+	there := map[string][]string{}
 	for _, b := range l.there {
-		if b.Namespace == namespace {
-			all = append(all, b.Annotations[api.ScheduledAtAnnotation])
+		there[b.Namespace] = append(there[b.Namespace], b.Annotations[api.ScheduledAtAnnotation])
+	}
+	for _, namespace := range namespaces {
+		var good []time.Time
+		for h := range hours {
+			at := first.Add(time.Duration(h) * time.Hour)
+			if e := l.runs[namespace][at.UTC().Format(time.RFC3339)]; e != nil && !e.failed {
+				good = append(good, at)
+			}
+		}
+		slices.Sort(there[namespace])
+		if want := keeps(good, hourly, daily); !slices.Equal(there[namespace], want) {
+			wrong = append(wrong, fmt.Sprintf("%s keeps %v, not %v", namespace, there[namespace], want))
 		}
 	}
-	slices.Sort(all)
-	return all
+	return wrong
 }
 
-// keeps says which instants the retention keeps of hourly backups, all of them good, in
-// order. It is told here in other words than the product's.
-func keeps(first time.Time, hours, hourly, daily int) []string {
-	kept := map[string]bool{}
-	days := map[string]bool{}
-	for h := hours - 1; h >= 0; h-- {
-		at := first.Add(time.Duration(h) * time.Hour).UTC()
-		day, _, _ := strings.Cut(at.Format(time.RFC3339), "T")
-		if hours-1-h < hourly || !days[day] && len(days) < daily {
-			kept[at.Format(time.RFC3339)] = true
+// backups counts those that are there.
+func (l *ledger) backups() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return uint64(len(l.there))
+}
+
+// keeps says which the retention keeps of good hourly backups, given in order. It is
+// told here in other words than the product's.
+func keeps(good []time.Time, hourly, daily int) []string {
+	kept, days := map[string]bool{}, map[string]bool{}
+	for i := len(good) - 1; i >= 0; i-- {
+		at := good[i].UTC().Format(time.RFC3339)
+		day, _, _ := strings.Cut(at, "T")
+		if len(good)-1-i < hourly || !days[day] && len(days) < daily {
+			kept[at] = true
 		}
 		days[day] = true
 	}

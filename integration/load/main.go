@@ -44,12 +44,14 @@ func run(ctx context.Context, o options, args []string, out, say io.Writer) erro
 	page.Line(out, "took", "%s for %d hours of %d instances; the leader was killed %d times while backups ran", time.Since(began).Round(time.Second), o.hours, o.instances, o.kills)
 	wrong := w.ledger.wrong(w.namespaces(), first, o.hours)
 	wrong = append(wrong, w.missed(ctx)...)
-	wrong = append(wrong, grown(samples, o)...)
+	wrong = append(wrong, grown(samples)...)
 	if len(wrong) > 0 {
 		return fmt.Errorf("%d things are wrong:\n  %s", len(wrong), strings.Join(wrong[:min(len(wrong), 40)], "\n  "))
 	}
-	page.Line(out, "backups", "%d were due, and %d made: one each, all Completed, Consistent, cut inside a hold of their instance, and in the catalog; %d took more than one attempt", o.instances*o.hours, o.instances*o.hours, w.ledger.again())
-	page.Line(out, "kept", "what the retention keeps, no more and no less; objects of each kind and in the bucket as many as at the same hour of the day before")
+	again, failed := w.ledger.counted()
+	due := o.instances * o.hours
+	page.Line(out, "backups", "%d were due, and one made for each; %d are Completed and Consistent, cut inside a hold of their instance, and in the catalog, %d of them in more than one attempt; %d failed, since the machine took longer to cut than a hold may last", due, due-failed, again, failed)
+	page.Line(out, "kept", "at each full hour what the retention keeps, no more and no less; objects of each kind and in the bucket what these account for")
 	return nil
 }
 
@@ -75,6 +77,7 @@ func (w *world) hours(ctx context.Context) (samples []sample, first time.Time, e
 		if err != nil {
 			return samples, first, fmt.Errorf("hour %d: %w", h, err)
 		}
+		s.backups = w.ledger.backups()
 		samples = append(samples, s)
 		if w.o.logs != "" && (h == w.o.hours/2 || h == w.o.hours-1) {
 			if err := w.profile(ctx, h); err != nil {
@@ -129,7 +132,7 @@ func (w *world) pass(ctx context.Context, first time.Time, h int) error {
 				return err
 			}
 		}
-		if !kill && done == w.o.instances && leaving == 0 && len(w.unkept(first, h+1)) == 0 {
+		if !kill && done == w.o.instances && leaving == 0 && len(w.ledger.unkept(w.namespaces(), first, h+1, w.o.hourly, w.o.daily)) == 0 {
 			return nil
 		}
 		for _, c := range w.controllers {
@@ -141,7 +144,7 @@ func (w *world) pass(ctx context.Context, first time.Time, h int) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%d of %d backups are done, %d are leaving: %w %s", done, w.o.instances, leaving, context.Cause(ctx), strings.Join(w.unkept(first, h+1), "; "))
+			return fmt.Errorf("%d of %d backups are done, %d are leaving: %w %s", done, w.o.instances, leaving, context.Cause(ctx), strings.Join(w.ledger.unkept(w.namespaces(), first, h+1, w.o.hourly, w.o.daily), "; "))
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -160,17 +163,6 @@ func (w *world) begun(due time.Time) bool {
 	return false
 }
 
-// unkept says where not that is there which the retention keeps after so many hours.
-func (w *world) unkept(first time.Time, hours int) (wrong []string) {
-	want := keeps(first, hours, w.o.hourly, w.o.daily)
-	for _, namespace := range w.namespaces() {
-		if got := w.ledger.kept(namespace); !slices.Equal(got, want) {
-			wrong = append(wrong, fmt.Sprintf("%s keeps %v, not %v", namespace, got, want))
-		}
-	}
-	return wrong
-}
-
 // missed says what the schedules missed.
 func (w *world) missed(ctx context.Context) (wrong []string) {
 	for _, namespace := range w.namespaces() {
@@ -184,14 +176,16 @@ func (w *world) missed(ctx context.Context) (wrong []string) {
 	return wrong
 }
 
-// grown says what there is more or less of than at the same hour of the day before, once
-// the retention has its fill.
-func grown(samples []sample, o options) (wrong []string) {
-	for h := (o.daily + 1) * 24; h < len(samples); h++ {
-		was := samples[h-24].counts()
-		for what, n := range samples[h].counts() {
-			if n != was[what] {
-				wrong = append(wrong, fmt.Sprintf("hour %d: %d of %s, a day before %d", samples[h].hour, n, what, was[what]))
+// grown says what there is more or less of than the backups that are kept account for,
+// once all that is made only once is there.
+func grown(samples []sample) (wrong []string) {
+	from := min(24, len(samples)/3)
+	of := func(s sample, what string, n uint64) int64 { return int64(n) - perBackup[what]*int64(s.backups) } //nolint:gosec // numbers of objects
+	was := samples[from].counts()
+	for _, s := range samples[from+1:] {
+		for what, n := range s.counts() {
+			if is, before := of(s, what, n), of(samples[from], what, was[what]); is != before {
+				wrong = append(wrong, fmt.Sprintf("hour %d: %d %s for %d backups: %d more than they account for, in hour %d %d", s.hour, n, what, s.backups, is, samples[from].hour, before))
 			}
 		}
 	}

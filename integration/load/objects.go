@@ -64,10 +64,10 @@ func (w *world) makeInstances(ctx context.Context, couch *hollow.Couch) error {
 
 // makeSchedules has every instance backed up at the full hour.
 func (w *world) makeSchedules(ctx context.Context) error {
-	keepHourly, keepDaily := int32(w.o.hourly), int32(w.o.daily) //nolint:gosec // a flag
+	keepHourly, keepDaily, none := int32(w.o.hourly), int32(w.o.daily), int32(0) //nolint:gosec // a flag
 	for _, namespace := range w.namespaces() {
 		s := &api.BackupSchedule{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: hourly}, Spec: api.BackupScheduleSpec{Schedule: "0 * * * *",
-			Jitter: &metav1.Duration{}, Retention: &api.Retention{KeepHourly: &keepHourly, KeepDaily: &keepDaily},
+			Jitter: &metav1.Duration{}, Retention: &api.Retention{KeepHourly: &keepHourly, KeepDaily: &keepDaily, Failed: api.FailedRetention{KeepLast: &none}},
 			Template: api.BackupTemplate{Spec: api.BackupSpec{Quiesce: api.QuiescePause}}}}
 		if err := w.client.Create(ctx, s); err != nil {
 			return fmt.Errorf("create schedule %s/%s: %w", namespace, hourly, err)

@@ -13,6 +13,7 @@ const most = 200
 type options struct {
 	instances, hours, kills int
 	hourly, daily           int
+	parallel                int
 	within                  time.Duration
 	out, logs               string
 }
@@ -25,6 +26,7 @@ func parse(args []string) (options, error) {
 	flags.IntVar(&o.kills, "kills", 6, "how often the leader is killed while backups run, within the first three sevenths: later its memory is looked at")
 	flags.IntVar(&o.hourly, "keep-hourly", 6, "the retention's")
 	flags.IntVar(&o.daily, "keep-daily", 2, "the retention's; after as many days nothing grows")
+	flags.IntVar(&o.parallel, "parallel", 4, "the controllers' parallel-backups")
 	flags.DurationVar(&o.within, "within", 4*time.Minute, "bound on what is due in one hour, by the machine's clock")
 	flags.StringVar(&o.out, "out", "load.csv", "where the table goes")
 	flags.StringVar(&o.logs, "logs", "", "existing folder for the controllers' logs and two profiles of the leader's heap; none are kept by default")
@@ -34,8 +36,8 @@ func parse(args []string) (options, error) {
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
-	if o.instances < 1 || o.instances > most || o.hours < 2 || o.hourly < 1 || o.daily < 1 || o.kills < 0 || o.within <= 0 {
-		return o, fmt.Errorf("--instances must be 1 to %d, --hours at least 2, --keep-hourly, --keep-daily and --within more than 0, --kills not less", most)
+	if o.instances < 1 || o.instances > most || o.hours < 2 || o.hourly < 1 || o.daily < 1 || o.kills < 0 || o.parallel < 1 || o.within <= 0 {
+		return o, fmt.Errorf("--instances must be 1 to %d, --hours at least 2, --keep-hourly, --keep-daily, --parallel and --within more than 0, --kills not less", most)
 	}
 	if o.kills > 0 && o.kills > o.quietFrom()-2 {
 		return o, fmt.Errorf("--kills %d: there are %d hours for them", o.kills, max(o.quietFrom()-2, 0))

@@ -40,6 +40,7 @@ type sample struct {
 	standby memory
 	watches uint64
 	objects []uint64 // of kinds
+	backups uint64   // that are kept, as the ledger knows them
 	bucket  uint64   // objects
 	bytes   uint64   // in it
 }
@@ -79,10 +80,15 @@ func (w *world) look(ctx context.Context, hour int) (s sample, err error) {
 	return s, err
 }
 
-// counts are the numbers that are the same at the same hour of every day once the
-// retention has its fill: exactly.
+// perBackup is how many of a kind a backup that is kept has; of all others there are
+// always as many.
+var perBackup = map[string]int64{"Backup": 1, "VolumeSnapshot": 1, "VolumeSnapshotContent": 1, "Secret": 1, bucketObjects: 2}
+
+const bucketObjects = "objects in the bucket"
+
+// counts are the numbers that can be told exactly.
 func (s sample) counts() map[string]uint64 {
-	all := map[string]uint64{"bucket objects": s.bucket}
+	all := map[string]uint64{bucketObjects: s.bucket}
 	for i, kind := range kinds {
 		all[kind.Kind] = s.objects[i]
 	}
