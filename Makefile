@@ -13,7 +13,7 @@ export COUCHDB_IMAGE
 BIN := $(CURDIR)/bin
 E2E_TIMEOUT ?= 75m
 
-.PHONY: all test unit e2e demo bench dist lint generate check-generated build cluster-up cluster-down
+.PHONY: all test unit e2e load load-quick demo bench dist lint generate check-generated build cluster-up cluster-down
 
 all: build
 
@@ -23,7 +23,7 @@ build:
 ## test: all tests, from nothing. Ends with go test's own lines.
 ## The cluster comes before the unit tests: some of them need the Debian packages
 ## that it installs.
-test: check-generated lint cluster-up unit e2e
+test: check-generated lint cluster-up unit load-quick e2e
 
 # cmd/node and cmd/coredns are a page each around all of Kubernetes, which vet and
 # the linter would analyse with them (minutes, for 61 lines); the build checks
@@ -32,8 +32,9 @@ TESTBED_PACKAGES = $$(go list -f '{{.Dir}}' ./... | grep -v -e /cmd/node$$ -e /c
 
 unit: $(BIN)/validate-krew-manifest
 	go vet ./...
-	go test ./api/... ./snapshot/... ./restore/... ./schedule/... ./cmd/... ./integration/compose/... ./integration/couchdb/... ./integration/chart/... ./integration/cht/... ./integration/demo/... ./integration/bench/... ./integration/ec2/... ./integration/dist/...
+	go test ./api/... ./snapshot/... ./restore/... ./schedule/... ./cmd/... ./integration/compose/... ./integration/couchdb/... ./integration/chart/... ./integration/cht/... ./integration/demo/... ./integration/bench/... ./integration/ec2/... ./integration/dist/... ./integration/hollow/... ./integration/load/...
 	cd integration/checks && go vet ./... && go test ./...
+	cd integration/load/lines && go vet ./... && go test ./...
 	cd integration/testbed && go vet $(TESTBED_PACKAGES) && go test $(TESTBED_PACKAGES)
 
 ## e2e: the end-to-end suite on a real Kubernetes, four tests at a time: they wait more
@@ -41,6 +42,18 @@ unit: $(BIN)/validate-krew-manifest
 ## cluster, COUCHDB_IMAGE=… for a real CouchDB).
 e2e: cluster-up
 	go test -count=1 -p 1 -parallel 4 -timeout $(E2E_TIMEOUT) $(E2E_FLAGS) ./integration/harness/... ./integration/e2e/...
+
+## load: a week of hourly backups of 20 instances in half an hour, on a control plane of
+## its own; fails when a backup is lost or a line rises. Draws docs/images (LOAD_FLAGS=…).
+load:
+	go run ./integration/load --out $(BIN)/load.csv $(LOAD_FLAGS)
+	mkdir -p docs/images
+	cd integration/load/lines && go run . --images $(CURDIR)/docs/images $(BIN)/load.csv
+
+## load-quick: some hours of it, which are too few for lines: no backup lost, none twice
+## when the leader is killed, and no object more than the kept ones account for.
+load-quick:
+	go run ./integration/load --instances 2 --hours 12 --kills 1 --keep-hourly 3 --keep-daily 1 --out $(BIN)/load-quick.csv
 
 ## demo: back up a CHT under load, lose it, restore it elsewhere, verify.
 demo: cluster-up
@@ -88,6 +101,7 @@ lint: $(BIN)/golangci-lint lint-charts
 	@test -z "$$(gofmt -l api cmd snapshot restore schedule integration)" || { gofmt -l api cmd snapshot restore schedule integration; exit 1; }
 	$(BIN)/golangci-lint run ./...
 	cd integration/checks && $(BIN)/golangci-lint run --config $(CURDIR)/.golangci.yml ./...
+	cd integration/load/lines && $(BIN)/golangci-lint run --config $(CURDIR)/.golangci.yml ./...
 	cd integration/testbed && $(BIN)/golangci-lint run --config $(CURDIR)/.golangci.yml $(TESTBED_PACKAGES)
 
 ## lint-charts: kube-score on the charts as rendered for every platform. What it finds

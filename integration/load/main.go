@@ -41,15 +41,16 @@ func run(ctx context.Context, o options, args []string, out, say io.Writer) erro
 	if err := errors.Join(err, fileErr); err != nil {
 		return err
 	}
-	page.Line(out, "took", "%s for %d hours of %d instances; the leader was killed %d times while backups ran", time.Since(began).Round(time.Second), o.hours, o.instances, o.kills)
-	wrong := w.ledger.wrong(w.namespaces(), first, o.hours)
+	passed := len(samples)
+	page.Line(out, "passed", "%d hours of %d instances in %s; the leader was killed %d times while backups ran", passed, o.instances, time.Since(began).Round(time.Second), w.started-2)
+	wrong := w.ledger.wrong(w.namespaces(), first, passed)
 	wrong = append(wrong, w.missed(ctx)...)
 	wrong = append(wrong, grown(samples)...)
 	if len(wrong) > 0 {
 		return fmt.Errorf("%d things are wrong:\n  %s", len(wrong), strings.Join(wrong[:min(len(wrong), 40)], "\n  "))
 	}
 	again, failed := w.ledger.counted()
-	due := o.instances * o.hours
+	due := o.instances * passed
 	page.Line(out, "backups", "%d were due, and one made for each; %d are Completed and Consistent, cut inside a hold of their instance, and in the catalog, %d of them in more than one attempt; %d failed, since the machine took longer to cut than a hold may last", due, due-failed, again, failed)
 	page.Line(out, "kept", "at each full hour what the retention keeps, no more and no less; objects of each kind and in the bucket what these account for")
 	return nil
@@ -61,8 +62,12 @@ func (w *world) hours(ctx context.Context) (samples []sample, first time.Time, e
 	if err := w.makeSchedules(ctx); err != nil {
 		return nil, first, err
 	}
+	start := time.Now()
 	for h := range w.o.hours {
 		due := first.Add(time.Duration(h) * time.Hour)
+		if w.o.atMost > 0 && time.Since(start) > w.o.atMost {
+			return samples, first, nil
+		}
 		if err := w.clock.set(due.Add(time.Second)); err != nil {
 			return samples, first, err
 		}
@@ -144,7 +149,8 @@ func (w *world) pass(ctx context.Context, first time.Time, h int) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%d of %d backups are done, %d are leaving: %w %s", done, w.o.instances, leaving, context.Cause(ctx), strings.Join(w.ledger.unkept(w.namespaces(), first, h+1, w.o.hourly, w.o.daily), "; "))
+			unkept := w.ledger.unkept(w.namespaces(), first, h+1, w.o.hourly, w.o.daily)
+			return fmt.Errorf("%d of %d backups are done, %d are leaving: %w; %d instances do not keep what they should: %s", done, w.o.instances, leaving, context.Cause(ctx), len(unkept), strings.Join(unkept[:min(len(unkept), 3)], "; "))
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -179,6 +185,9 @@ func (w *world) missed(ctx context.Context) (wrong []string) {
 // grown says what there is more or less of than the backups that are kept account for,
 // once all that is made only once is there.
 func grown(samples []sample) (wrong []string) {
+	if len(samples) == 0 {
+		return []string{"no hour has passed"}
+	}
 	from := min(24, len(samples)/3)
 	of := func(s sample, what string, n uint64) int64 { return int64(n) - perBackup[what]*int64(s.backups) } //nolint:gosec // numbers of objects
 	was := samples[from].counts()

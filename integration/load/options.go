@@ -14,7 +14,7 @@ type options struct {
 	instances, hours, kills int
 	hourly, daily           int
 	parallel                int
-	within                  time.Duration
+	within, atMost          time.Duration
 	out, logs               string
 }
 
@@ -28,6 +28,7 @@ func parse(args []string) (options, error) {
 	flags.IntVar(&o.daily, "keep-daily", 2, "the retention's; after as many days nothing grows")
 	flags.IntVar(&o.parallel, "parallel", 4, "the controllers' parallel-backups")
 	flags.DurationVar(&o.within, "within", 4*time.Minute, "bound on what is due in one hour, by the machine's clock")
+	flags.DurationVar(&o.atMost, "at-most", 0, "end after the hour that is passing then, by the machine's clock, and judge those that have passed; 0 for no bound")
 	flags.StringVar(&o.out, "out", "load.csv", "where the table goes")
 	flags.StringVar(&o.logs, "logs", "", "existing folder for the controllers' logs and two profiles of the leader's heap; none are kept by default")
 	if err := flags.Parse(args); err != nil {

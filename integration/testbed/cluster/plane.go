@@ -29,7 +29,7 @@ type Plane struct {
 	Log    io.Writer
 
 	all   []*exec.Cmd
-	ended chan error
+	ended chan string // how one ended
 }
 
 // planeReady bounds the wait for a component.
@@ -51,13 +51,15 @@ func (p *Plane) Run(ctx context.Context, ready func()) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	p.ended = make(chan error, 8)
+	p.ended = make(chan string, 8)
 	started := make(chan error, 1)
 	go func() { started <- p.start(ctx, bin) }()
 	defer func() {
 		cancel()
 		if started != nil {
-			<-started // or something would be started after the stop
+			if err := <-started; err != nil { // or something would be started after the stop
+				_, _ = fmt.Fprintln(p.Log, err)
+			}
 		}
 		p.stop()
 	}()
@@ -69,8 +71,8 @@ func (p *Plane) Run(ctx context.Context, ready func()) error {
 				return err
 			}
 			ready()
-		case err := <-p.ended:
-			return err
+		case how := <-p.ended:
+			return errors.New(how)
 		case <-ctx.Done():
 			return nil
 		}
@@ -178,8 +180,7 @@ func (p *Plane) spawn(argv ...string) error {
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			err = cmd.Wait()
-			p.ended <- fmt.Errorf("%s ended: %w; see %s", name, errors.Join(err, errors.New("nobody asked it to")), p.logFile(name))
+			p.ended <- fmt.Sprintf("%s ended: %v; see %s", name, cmd.Wait(), p.logFile(name))
 		}
 	}()
 	if err := <-started; err != nil {
