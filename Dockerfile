@@ -1,9 +1,11 @@
 # One static binary, no shell, not root. The freezer and prepare-volume pods run
-# the same image.
-FROM golang:1.26 AS build
+# the same image. What it is built with can be pinned by digest:
+# --build-arg GO_IMAGE=golang:1.26@sha256:…
+ARG GO_IMAGE=golang:1.26
+FROM ${GO_IMAGE} AS build
 WORKDIR /src
 COPY go.mod go.sum ./
-RUN go mod download
+RUN go mod download && go mod verify
 COPY api api
 COPY cmd cmd
 COPY snapshot snapshot

@@ -13,7 +13,7 @@ export COUCHDB_IMAGE
 BIN := $(CURDIR)/bin
 E2E_TIMEOUT ?= 75m
 
-.PHONY: all test unit e2e load load-quick demo bench dist lint generate check-generated build cluster-up cluster-down
+.PHONY: all test unit mutants fuzz e2e crash load load-quick demo bench dist lint generate check-generated build cluster-up cluster-down verify-modules vulncheck
 
 all: build
 
@@ -23,7 +23,20 @@ build:
 ## test: all tests, from nothing. Ends with go test's own lines.
 ## The cluster comes before the unit tests: some of them need the Debian packages
 ## that it installs.
-test: check-generated lint cluster-up unit load-quick e2e
+test: verify-modules check-generated lint cluster-up unit mutants load-quick crash e2e
+
+## verify-modules: what was downloaded is what go.sum says, also of what lay here before.
+verify-modules:
+	go mod verify
+	cd integration/checks && go mod verify
+	cd integration/load/lines && go mod verify
+	cd integration/testbed && go mod verify
+
+## vulncheck: known vulnerabilities in what the programs call. It reads Go's database from
+## the net; VULN_DB=file:///… for a copy of it. Not a part of test, which needs no net but
+## for modules.
+vulncheck: $(BIN)/govulncheck
+	$(BIN)/govulncheck $(if $(VULN_DB),-db $(VULN_DB)) ./cmd/...
 
 # cmd/node and cmd/coredns are a page each around all of Kubernetes, which vet and
 # the linter would analyse with them (minutes, for 61 lines); the build checks
@@ -32,10 +45,23 @@ TESTBED_PACKAGES = $$(go list -f '{{.Dir}}' ./... | grep -v -e /cmd/node$$ -e /c
 
 unit: $(BIN)/validate-krew-manifest
 	go vet ./...
-	go test ./api/... ./snapshot/... ./restore/... ./schedule/... ./cmd/... ./integration/compose/... ./integration/couchdb/... ./integration/chart/... ./integration/cht/... ./integration/demo/... ./integration/bench/... ./integration/ec2/... ./integration/dist/... ./integration/hollow/... ./integration/load/...
+	go test ./api/... ./snapshot/... ./restore/... ./schedule/... ./cmd/... ./integration/compose/... ./integration/couchdb/... ./integration/chart/... ./integration/cht/... ./integration/demo/... ./integration/bench/... ./integration/ec2/... ./integration/crash/... ./integration/dist/... ./integration/hollow/... ./integration/load/... ./integration/mutants/...
 	cd integration/checks && go vet ./... && go test ./...
 	cd integration/load/lines && go vet ./... && go test ./...
 	cd integration/testbed && go vet $(TESTBED_PACKAGES) && go test $(TESTBED_PACKAGES)
+
+## mutants: takes one safety at a time out of the code, and demands that the test named
+## for it fails (MUTANTS=… is a regular expression of their names).
+mutants:
+	go run ./integration/mutants -run '$(MUTANTS)'
+
+## fuzz: every fuzz target for FUZZTIME, one after the other (FUZZ=FuzzNext for one). What
+## one finds it leaves in its package's testdata/fuzz, where all later tests try it again.
+FUZZTIME ?= 1m
+fuzz:
+	@set -e; for file in $$(grep -rl --include='*_test.go' '^func Fuzz' snapshot restore schedule | sort); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\)(.*/\1/p' $$file | grep -x '$(or $(FUZZ),.*)' || true); do \
+			echo "$$target of $$(dirname $$file)"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -parallel 2 ./$$(dirname $$file); done; done
 
 ## e2e: the end-to-end suite on a real Kubernetes, four tests at a time: they wait more
 ## than they work (E2E_KUBECONFIG=… for another
@@ -54,6 +80,11 @@ load:
 ## when the leader is killed, and no object more than the kept ones account for.
 load-quick:
 	go run ./integration/load --instances 2 --hours 12 --kills 1 --keep-hourly 3 --keep-daily 1 --out $(BIN)/load-quick.csv
+
+## crash: kill the controller and what it works with at its side effects, and look from
+## outside whether what is promised holds: make crash SEED=… N=… repeats a run.
+crash: cluster-up
+	go run ./integration/crash --seed $(or $(SEED),0) --n $(or $(N),30)
 
 ## demo: back up a CHT under load, lose it, restore it elsewhere, verify.
 demo: cluster-up

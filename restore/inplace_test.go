@@ -87,7 +87,8 @@ func running(change func(*corev1.PersistentVolume, *corev1.PersistentVolumeClaim
 		name := s + "-claim0"
 		claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: source, Name: name, UID: "uid"}, Spec: corev1.PersistentVolumeClaimSpec{VolumeName: "pv-" + s},
 			Status: corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimBound}}
-		volume := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "pv-" + s, Annotations: map[string]string{provisionedBy: "d"}}}
+		volume := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "pv-" + s, Annotations: map[string]string{provisionedBy: "d"}},
+			Spec: corev1.PersistentVolumeSpec{ClaimRef: &corev1.ObjectReference{Namespace: source, Name: name, UID: "uid"}}}
 		if change(volume, claim) {
 			objects = append(objects, volume)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -30,6 +31,19 @@ func decode(stored []json.RawMessage) ([]*unstructured.Unstructured, error) {
 		objects = append(objects, o)
 	}
 	return objects, nil
+}
+
+// take takes over of a record's objects what a backup keeps, and as it keeps it. A record
+// that came from a bucket may have more: bindings that let others in, tokens of accounts,
+// objects with owners.
+func (w *work) take(recorded []*unstructured.Unstructured) {
+	for _, o := range recorded {
+		if own, ok := cht.Own(o); ok {
+			w.source = append(w.source, own)
+		} else if slices.Contains(cht.ObjectKinds, o.GroupVersionKind()) {
+			w.caution("%s %s of the backup is passed over: it is none that a backup keeps, since it is made by others or lets others in", o.GetKind(), o.GetName())
+		}
+	}
 }
 
 func isWorkload(o *unstructured.Unstructured) bool {

@@ -1,8 +1,8 @@
 package restore
 
 import (
+	"cmp"
 	"context"
-
 	"fmt"
 	"slices"
 	"strings"
@@ -23,6 +23,11 @@ import (
 // findRecord names the record that a restore's source means.
 func (r *Reconciler) findRecord(ctx context.Context, restore *api.Restore) (catalog.Head, error) {
 	source := restore.Spec.Source
+	// Both stand in paths and selectors, where what is no name is an error of the API
+	// server's that no other try heals.
+	if err := catalog.CheckIdentity(source.Namespace, source.Name, cmp.Or(string(source.UID), "any")); err != nil {
+		return catalog.Head{}, reason.Refuse(api.ReasonBackupNotFound, "no backup is called so: %w", err)
+	}
 	heads, err := r.Records.List(ctx, source.Namespace)
 	if err != nil {
 		return catalog.Head{}, err

@@ -31,7 +31,7 @@ func (r *Reconciler) fits(ctx context.Context, w *work) error {
 	}
 	// All at once: whoever brings a lost instance back has no time for one refusal after
 	// the other.
-	return together(r.storage(ctx, w), r.placed(ctx, w), preflightRotation(w), r.ingressClass(ctx, w))
+	return together(r.storage(ctx, w), r.placed(ctx, w), preflightRotation(w), r.ingressClass(ctx, w), r.contained(ctx, w))
 }
 
 // together makes one refusal of several. Where there is one, it does not matter what

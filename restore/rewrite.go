@@ -10,8 +10,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// hostLike matches what may be a DNS name inside a longer text.
-var hostLike = regexp.MustCompile(`[A-Za-z0-9][A-Za-z0-9.-]*`)
+// hostLike matches what may be a DNS name inside a longer text, or the end of one: a
+// certificate is for *.cht.svc, and a proxy is not asked for .cht.svc.
+var hostLike = regexp.MustCompile(`[A-Za-z0-9.][A-Za-z0-9.-]*`)
 
 // rewriter changes the namespace wherever a CHT object may carry it.
 type rewriter struct {
@@ -30,15 +31,16 @@ func newRewriter(from, to string, objects []*unstructured.Unstructured) rewriter
 }
 
 // text rewrites the DNS names in s: SERVICE.NAMESPACE.svc… of any service, and
-// SERVICE.NAMESPACE of a service of the instance.
+// SERVICE.NAMESPACE of a service of the instance, in capitals too: resolvers do not
+// tell them apart.
 func (r rewriter) text(s string) string {
 	return hostLike.ReplaceAllStringFunc(s, func(host string) string {
 		labels, from := strings.Split(host, "."), strings.Split(r.from, ".") // that of a Compose project has two
 		for i := 1; i+len(from) <= len(labels); i++ {
 			end := i + len(from)
-			short := end == len(labels) && i == 1 && r.services[labels[0]]
-			full := end < len(labels) && labels[end] == "svc"
-			if (short || full) && slices.Equal(labels[i:end], from) {
+			short := end == len(labels) && i == 1 && r.services[strings.ToLower(labels[0])]
+			full := end < len(labels) && strings.EqualFold(labels[end], "svc")
+			if (short || full) && slices.EqualFunc(labels[i:end], from, strings.EqualFold) {
 				labels = slices.Replace(labels, i, end, r.to)
 			}
 		}
@@ -49,8 +51,11 @@ func (r rewriter) text(s string) string {
 // object gives o as it stands in the new namespace.
 func (r rewriter) object(o *unstructured.Unstructured) *unstructured.Unstructured {
 	o = o.DeepCopy()
-	if o.GetKind() == "Secret" {
-		r.secret(o)
+	switch o.GetKind() {
+	case "Secret":
+		r.encoded(o, "data")
+	case "ConfigMap":
+		r.encoded(o, "binaryData")
 	}
 	o.Object, _ = r.value("", o.Object).(map[string]any)
 	o.SetNamespace(r.to)
@@ -92,9 +97,9 @@ func (r rewriter) value(key string, v any) any {
 	return v
 }
 
-// secret rewrites the texts in a Secret's data. What is not text stays.
-func (r rewriter) secret(o *unstructured.Unstructured) {
-	data, _, _ := unstructured.NestedMap(o.Object, "data")
+// encoded rewrites the texts in a field whose values are base64. What is not text stays.
+func (r rewriter) encoded(o *unstructured.Unstructured, field string) {
+	data, _, _ := unstructured.NestedMap(o.Object, field)
 	for k, v := range data {
 		encoded, _ := v.(string)
 		raw, err := base64.StdEncoding.DecodeString(encoded)
@@ -104,7 +109,7 @@ func (r rewriter) secret(o *unstructured.Unstructured) {
 		data[k] = base64.StdEncoding.EncodeToString([]byte(r.text(string(raw))))
 	}
 	if data != nil {
-		_ = unstructured.SetNestedMap(o.Object, data, "data")
+		_ = unstructured.SetNestedMap(o.Object, data, field)
 	}
 }
 

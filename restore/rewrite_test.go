@@ -51,6 +51,8 @@ func TestRewriteText(t *testing.T) {
 		{"the outside", "cht", "https://cht.example.org/api.cht.html", "https://cht.example.org/api.cht.html"},
 		{"part of a word", "cht", "haproxy.cht-prod.svc.cluster.local mycht cht-api medicmobile/cht-api:5.0", "haproxy.cht-prod.svc.cluster.local mycht cht-api medicmobile/cht-api:5.0"},
 		{"a host of the outside that begins like it", "cht", "cht.svc.example.org", "cht.svc.example.org"},
+		{"capitals", "cht", "HAProxy.CHT.SVC.cluster.local API.Cht:1", "HAProxy.new.SVC.cluster.local API.new:1"},
+		{"all names of the namespace", "cht", "*.cht.svc.cluster.local,.cht.svc localhost,.svc,.cht", "*.new.svc.cluster.local,.new.svc localhost,.svc,.cht"},
 		{"another namespace's", "cht", "haproxy.other.svc.cluster.local", "haproxy.other.svc.cluster.local"},
 		{"the namespace is called like a service", "api", "http://api.api.svc.cluster.local:5988 api.api api", "http://api.new.svc.cluster.local:5988 api.new api"},
 		{"the namespace is called couchdb", "couchdb", "couchdb-1.couchdb.svc.cluster.local couchdb@couchdb-2.couchdb.svc.cluster.local /opt/couchdb/data couchdb",
@@ -93,7 +95,8 @@ data:
   COUCHDB_SERVERS: couchdb-1.cht.svc.cluster.local,couchdb-2.cht.svc.cluster.local
   COUCHDB_SYNC_ADMINS_NODE: couchdb-1.cht.svc.cluster.local
   CLUSTER_PEER_IPS: couchdb-2.cht.svc.cluster.local
-  plain: cht`, `
+  plain: cht
+binaryData: {a: ` + base64.StdEncoding.EncodeToString([]byte("http://api.cht.svc")) + `, b: /w==}`, `
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: couchdb-servers-configmap, namespace: new}
@@ -101,7 +104,8 @@ data:
   COUCHDB_SERVERS: couchdb-1.new.svc.cluster.local,couchdb-2.new.svc.cluster.local
   COUCHDB_SYNC_ADMINS_NODE: couchdb-1.new.svc.cluster.local
   CLUSTER_PEER_IPS: couchdb-2.new.svc.cluster.local
-  plain: cht`},
+  plain: cht
+binaryData: {a: ` + base64.StdEncoding.EncodeToString([]byte("http://api.new.svc")) + `, b: /w==}`},
 		{"the environment", `
 apiVersion: apps/v1
 kind: Deployment

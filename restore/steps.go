@@ -140,9 +140,11 @@ func (r *Reconciler) load(ctx context.Context, restore *api.Restore) (*work, err
 		return nil, err
 	}
 	w := &work{restore: restore, record: record}
-	if w.source, err = decode(record.Objects); err != nil {
+	recorded, err := decode(record.Objects)
+	if err != nil {
 		return nil, fmt.Errorf("record of %s/%s: %w", record.Namespace, record.Name, err)
 	}
+	w.take(recorded)
 	w.rewrite = newRewriter(record.Namespace, restore.Namespace, w.source)
 	if restore.Spec.Drill != nil {
 		return w, nil // all of it is the scratch restore's

@@ -130,6 +130,9 @@ func (r *Reconciler) makeVolumes(ctx context.Context, w *work) error {
 		if err := r.Client.Get(ctx, client.ObjectKey{Namespace: restore.Namespace, Name: node.Claim}, &claim); err != nil {
 			return fmt.Errorf("get claim %s/%s: %w", restore.Namespace, node.Claim, err)
 		}
+		if err := r.ownVolume(ctx, &claim); err != nil {
+			return err
+		}
 		volumeStatus(restore, node.Service).Volume = claim.Spec.VolumeName
 		if err := r.markVolume(ctx, restore, &claim); err != nil {
 			return err
@@ -218,6 +221,24 @@ func (r *Reconciler) blank(ctx context.Context, w *work, node string, failed err
 	v := api.Verification{Problems: []string{fmt.Sprintf("%s: %s on the volume made from the backup", node, prepare.NoData)}}
 	w.restore.Status.Verification = &v
 	return errors.Join(failed, r.recordVerified(ctx, w, v, failed))
+}
+
+// ownVolume refuses a claim that only names a volume. Whoever may make claims and pods in
+// the namespace can put his own in the place of ours before we come, with our label and
+// any volume's name; and what is noted as the restore's volume is deleted when the restore
+// is taken back.
+func (r *Reconciler) ownVolume(ctx context.Context, claim *corev1.PersistentVolumeClaim) error {
+	if claim.Spec.VolumeName == "" {
+		return nil
+	}
+	var pv corev1.PersistentVolume
+	if err := r.Client.Get(ctx, client.ObjectKey{Name: claim.Spec.VolumeName}, &pv); err != nil {
+		return fmt.Errorf("get volume %s of claim %s/%s: %w", claim.Spec.VolumeName, claim.Namespace, claim.Name, err)
+	}
+	if !boundTo(&pv, claim) {
+		return reason.Refuse(api.ReasonClaimNotBound, "claim %s/%s names volume %s, which is bound to another claim: somebody made or changed it while it was restored; delete it and restore again", claim.Namespace, claim.Name, pv.Name)
+	}
+	return nil
 }
 
 // markVolume says on a clone's volume whose it is, so that it is found when its

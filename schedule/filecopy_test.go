@@ -84,3 +84,25 @@ func TestCopiesAt(t *testing.T) {
 		t.Error("the first run")
 	}
 }
+
+// A copy is due at the first instant after the newest one, or after the schedule's begin.
+func TestCopyDue(t *testing.T) {
+	never := time.Time{}
+	for _, tt := range []struct {
+		name   string
+		s      *api.BackupSchedule
+		newest time.Time
+		want   time.Time
+	}{
+		{"none yet", hourly(), never, epoch.Add(2*time.Hour + 30*time.Minute)},
+		{"one before the schedule", hourly(), epoch.Add(-time.Hour), epoch.Add(2*time.Hour + 30*time.Minute)},
+		{"one of today", hourly(), epoch.Add(3 * time.Hour), epoch.Add(26*time.Hour + 30*time.Minute)},
+		{"suspended", hourly(func(s *api.BackupSchedule) { s.Spec.Suspend = true }), never, never},
+		{"no clock of its own", hourly(func(s *api.BackupSchedule) { s.Spec.FileCopySchedule = nil }), never, never},
+		{"a clock that is none", hourly(func(s *api.BackupSchedule) { s.Spec.FileCopySchedule = new(api.CronExpression("0 0 31 2 *")) }), never, never},
+	} {
+		if got := CopyDue(tt.s, tt.newest); !got.Equal(tt.want) {
+			t.Errorf("%s: due at %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}

@@ -82,7 +82,7 @@ func instance() []client.Object {
 		&corev1.PersistentVolumeClaim{ObjectMeta: m("couchdb-claim0"), Spec: corev1.PersistentVolumeClaimSpec{VolumeName: "pv", StorageClassName: &class},
 			Status: corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimBound}},
 		&corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "pv"}, Spec: corev1.PersistentVolumeSpec{
-			Capacity:               corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")},
+			Capacity: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}, ClaimRef: &corev1.ObjectReference{Namespace: ns, Name: "couchdb-claim0"},
 			PersistentVolumeSource: corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: "d"}}}},
 	}
 }

@@ -30,7 +30,7 @@ func fleet(driver string, due map[string]time.Duration) []client.Object {
 				o.Name = namespace
 			case *corev1.PersistentVolume:
 				o.Name = "pv-" + namespace
-				o.Spec.CSI.Driver = driver
+				o.Spec.CSI.Driver, o.Spec.ClaimRef.Namespace = driver, namespace
 			case *corev1.PersistentVolumeClaim:
 				o.Namespace, o.Spec.VolumeName = namespace, "pv-"+namespace
 			default:

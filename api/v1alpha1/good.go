@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"slices"
+
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -17,6 +19,26 @@ func (b *Backup) Good() bool {
 // nil: it is good, nobody is deleting it, and it was cut later.
 func (b *Backup) Supersedes(other *Backup) bool {
 	return b.Good() && b.DeletionTimestamp == nil && (other == nil || other.Status.CutTime.Before(b.Status.CutTime))
+}
+
+// HasFiles tells whether a copy of the files of all its volumes is in the catalog's
+// repository, beside snapshots or instead of them.
+func (b *Backup) HasFiles() bool {
+	return len(b.Status.Volumes) > 0 && !slices.ContainsFunc(b.Status.Volumes, func(v VolumeStatus) bool { return v.File == nil || !v.File.Complete })
+}
+
+// FileBytes are the size of those files, and what was sent to the repository for them,
+// which is what was not there already, compressed and sealed.
+func (b *Backup) FileBytes() (size, sent int64) {
+	for _, v := range b.Status.Volumes {
+		if v.File != nil && v.File.Size != nil {
+			size += v.File.Size.Value()
+		}
+		if v.File != nil && v.File.Sent != nil {
+			sent += v.File.Sent.Value()
+		}
+	}
+	return size, sent
 }
 
 // Proven tells whether a restore of the backup was verified, and none found it

@@ -198,6 +198,9 @@ func newScheme() (*runtime.Scheme, error) {
 }
 
 func runController(cmd *cobra.Command, c config) error {
+	if err := stayBelow(); err != nil {
+		return err
+	}
 	kube, err := ctrl.GetConfig()
 	if err != nil {
 		return err
@@ -303,6 +306,7 @@ func setUp(mgr ctrl.Manager, kube, lease *rest.Config, c config) error {
 	}
 	metrics.BuiltAs(version)
 	metrics.ReadFrom(mgr.GetCache(), namespaces.Concerns, backups.Wants())
+	metrics.CopiesDue(schedule.CopyDue)
 	if err := c.setUpCheckup(mgr, kube, backups, namespaces); err != nil {
 		return err
 	}

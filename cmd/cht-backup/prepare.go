@@ -36,6 +36,7 @@ func prepareCommand() *cobra.Command {
 			return tell(text)
 		},
 	}
+	command.Flags().StringVar(&o.Volume, "volume", "/volume", "mount point of the volume, which no link on it may lead out of")
 	command.Flags().StringVar(&o.Data, "data", "", "CouchDB's data directory on the mounted volume")
 	command.Flags().StringVar(&o.Config, "config", "", "CouchDB's local.d on the mounted volume, if it lies there")
 	command.Flags().BoolVar(&o.Cluster, "cluster", false, "the node is one of several")

@@ -22,7 +22,7 @@ package main
 // +kubebuilder:rbac:groups=storage.k8s.io,resources=storageclasses,verbs=get;list
 // +kubebuilder:rbac:groups=storage.k8s.io,resources=csidrivers,verbs=get
 // +kubebuilder:rbac:groups=storage.k8s.io,resources=csinodes,verbs=list
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;create;update;patch;delete;deletecollection
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;create;update;patch;delete
 // +kubebuilder:rbac:groups="",resources=configmaps;services;serviceaccounts,verbs=get;list;create;delete
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=update
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=roles;rolebindings,verbs=get;list;create;delete

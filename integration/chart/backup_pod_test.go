@@ -24,6 +24,9 @@ func TestBackupPod(t *testing.T) {
 	for _, e := range c.Env {
 		env[e.Name] = e
 	}
+	if memory := env["CONTAINER_MEMORY"].ValueFrom; memory == nil || memory.ResourceFieldRef == nil || memory.ResourceFieldRef.Resource != "limits.memory" {
+		t.Errorf("the controller is not told its memory limit: %+v", memory)
+	}
 	if env["CHT_BACKUP_IMAGE"].Value != "cht-backup:0.1.0" || env["CHT_BACKUP_NAME"].Value != "cht-backup" || env["CHT_BACKUP_NAMESPACE"].ValueFrom.FieldRef.FieldPath != "metadata.namespace" {
 		t.Errorf("environment %v", c.Env)
 	}

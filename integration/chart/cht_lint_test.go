@@ -45,13 +45,16 @@ func scheduleOf(t *testing.T, values string) *api.BackupSchedule {
 
 func TestNightlySchedule(t *testing.T) {
 	s := scheduleOf(t, "")
-	if s == nil || s.Namespace != "clinic" || s.Spec.Schedule != "30 1 * * *" || s.Spec.TimeZone != "Etc/UTC" || s.Spec.Jitter == nil || s.Spec.Suspend || s.Spec.Drill != nil ||
+	if s == nil || s.Namespace != "clinic" || s.Spec.Schedule != "30 1 * * *" || s.Spec.TimeZone != "Etc/UTC" || s.Spec.Jitter == nil || s.Spec.Suspend || s.Spec.Drill != nil || s.Spec.FileCopySchedule != nil ||
 		*s.Spec.Retention.KeepDaily != 7 || *s.Spec.Retention.KeepWeekly != 4 || *s.Spec.Retention.KeepMonthly != 12 || s.Spec.Retention.KeepLast != nil {
 		t.Errorf("by default %+v", s)
 	}
-	s = scheduleOf(t, `backup: {schedule: "@every 6h", timeZone: Africa/Nairobi, jitter: "", suspend: true, keep: {last: 3, hourly: 24, daily: 0, weekly: 0, monthly: 0, yearly: 2, within: 14d},
+	s = scheduleOf(t, `backup: {schedule: "@every 6h", fileCopySchedule: "0 1 * * 0", timeZone: Africa/Nairobi, jitter: "", suspend: true, keep: {last: 3, hourly: 24, daily: 0, weekly: 0, monthly: 0, yearly: 2, within: 14d},
   drill: {enabled: true, schedule: "@weekly", verify: Full, remap: {storageClassName: slow}}, spec: {method: EBS, maxStall: 20s}}`)
 	r := s.Spec.Retention
+	if s.Spec.FileCopySchedule == nil || *s.Spec.FileCopySchedule != "0 1 * * 0" {
+		t.Errorf("files are copied at %v", s.Spec.FileCopySchedule)
+	}
 	if s.Spec.Schedule != "@every 6h" || s.Spec.TimeZone != "Africa/Nairobi" || s.Spec.Jitter != nil || !s.Spec.Suspend || *r.KeepLast != 3 || *r.KeepHourly != 24 || r.KeepDaily != nil || *r.KeepYearly != 2 || r.KeepWithin != "14d" {
 		t.Errorf("schedule and retention come out as %+v", s.Spec)
 	}

@@ -154,6 +154,23 @@ var scenarios = map[string][]scenario{
 		{name: "done", series: `copies_incomplete_since_timestamp_seconds{OURS,namespace="medic"} -90000x20 stale`, at: h},
 		{name: "of another release", series: `copies_incomplete_since_timestamp_seconds{OTHER,namespace="medic"} -90000x60`, at: h},
 	},
+	"CHTFileCopyLate": {
+		{name: "for 27 hours", step: 10 * m, series: `schedule_file_copy_due_timestamp_seconds{OURS,namespace="medic",schedule="nightly"} 0x200`, at: 27 * h, want: []string{"namespace=medic,schedule=nightly"}},
+		{name: "for a day", step: 10 * m, series: `schedule_file_copy_due_timestamp_seconds{OURS,namespace="medic",schedule="nightly"} 0x200`, at: 24 * h},
+		{name: "a copy came", step: 10 * m, series: `schedule_file_copy_due_timestamp_seconds{OURS,namespace="medic",schedule="nightly"} 0x100 360000x100`, at: 27 * h},
+		{name: "none is wanted", series: `build_info{OURS} 1x60`, at: h},
+		{name: "of another release", step: 10 * m, series: `schedule_file_copy_due_timestamp_seconds{OTHER,namespace="medic",schedule="nightly"} 0x200`, at: 27 * h},
+	},
+	"CHTFileCopyFailing": {
+		{name: "just now", series: `file_copy_failures{OURS,namespace="medic",reason="CopierLost"} 1x5 2x20`, at: 8 * m},
+		{name: "twice", series: `file_copy_failures{OURS,namespace="medic",reason="CopierLost"} 1x5 2x20
+			file_copy_failures{OURS,namespace="medic",reason="RepositoryFailed"} 1x20`, at: 15 * m, want: []string{"namespace=medic,reason=CopierLost"}},
+		{name: "once", series: `file_copy_failures{OURS,namespace="medic",reason="CopierLost"} 1x60`, at: h},
+		{name: "a copy came", series: `file_copy_failures{OURS,namespace="medic",reason="CopierLost"} 3x10 stale`, at: 30 * m},
+		{name: "over a restart", series: `file_copy_failures{OURS,namespace="medic",reason="CopierLost"} 2x3 stale
+			file_copy_failures{LATER,namespace="medic",reason="CopierLost"} _x6 2x10`, at: 8 * m, want: []string{"namespace=medic,reason=CopierLost"}},
+		{name: "of another release", series: `file_copy_failures{OTHER,namespace="medic",reason="CopierLost"} 5x60`, at: h},
+	},
 	"CHTBackupDown": {
 		{name: "down", series: `up{OURS} 1x5 0x20`, at: 20 * m, want: []string{"job=cht-backup-system/cht-backup"}},
 		{name: "not there at all", series: `up{OTHER} 1x30`, at: 20 * m, want: []string{"job=cht-backup-system/cht-backup"}},

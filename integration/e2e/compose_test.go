@@ -29,6 +29,18 @@ import (
 // command; judges it by the writer's log; and has Helm take it over.
 func TestComposeMove(t *testing.T) {
 	t.Parallel()
+	composeMove(t, 2, true)
+}
+
+// TestComposeMoveOfOneNode does that with a project of one CouchDB, which is a cluster of
+// its own and is called so.
+func TestComposeMoveOfOneNode(t *testing.T) {
+	t.Parallel()
+	composeMove(t, 1, false)
+}
+
+// composeMove moves a project of so many nodes, which Helm takes over then or not.
+func composeMove(t *testing.T, nodes int, takeover bool) {
 	c := suite.Cluster(t)
 	onLocalPath(c, t)
 	ctx := bounded(t, 8*time.Minute)
@@ -36,7 +48,7 @@ func TestComposeMove(t *testing.T) {
 	own := *c
 	own.Home = target + "-backup"
 	install(ctx, t, &own, own.Home, []string{target}, harness.Overlaid(catalogOnDisk(), map[string]any{"namespaces": []any{target}, "namespaceOverride": own.Home}))
-	p := newComposed(ctx, t, c)
+	p := newComposed(ctx, t, c, nodes)
 	catalog := composeCatalog(ctx, t, &own)
 	writes, before, after := p.backUp(ctx, t, catalog)
 	handOver(t, catalog)
@@ -62,6 +74,9 @@ func TestComposeMove(t *testing.T) {
 		t.Fatalf("exit code %d", code)
 	}
 	p.judge(ctx, t, c, target, writes, before, after)
+	if !takeover {
+		return
+	}
 
 	taken := map[string]any{}
 	if text, err = os.ReadFile(took); err == nil {
@@ -86,7 +101,7 @@ type composed struct {
 	cluster                                    *loopback.Cluster
 }
 
-func newComposed(ctx context.Context, t *testing.T, c *harness.Cluster) *composed {
+func newComposed(ctx context.Context, t *testing.T, c *harness.Cluster, nodes int) *composed {
 	t.Helper()
 	p := &composed{dir: t.TempDir()}
 	p.binary, p.identity = filepath.Join(p.dir, "cht-backup"), filepath.Join(p.dir, "identity")
@@ -101,11 +116,22 @@ func newComposed(ctx context.Context, t *testing.T, c *harness.Cluster) *compose
 	if err != nil {
 		t.Fatal(err)
 	}
-	hosts, err := loopback.Hosts(2)
+	hosts, err := loopback.Hosts(3)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.cluster, err = loopback.Start(ctx, hosts, []string{filepath.Join(p.dir, "1"), filepath.Join(p.dir, "2")}); err != nil {
+	if nodes == 1 {
+		hosts = hosts[2:] // so that it can run beside the test of two
+	} else {
+		hosts = hosts[:nodes]
+	}
+	var dirs []string
+	couch := ""
+	for i := range nodes {
+		dirs = append(dirs, filepath.Join(p.dir, fmt.Sprint(i+1)))
+		couch += fmt.Sprintf("  %s: {image: %q, volumes: [\"./srv%d:/opt/couchdb/data\"]}\n", composeService(nodes, i), c.Images.CouchDB, i+1)
+	}
+	if p.cluster, err = loopback.Start(ctx, hosts, dirs); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.cluster.Stop() })
@@ -113,14 +139,12 @@ func newComposed(ctx context.Context, t *testing.T, c *harness.Cluster) *compose
 	files := map[string]string{
 		"project/.env": fmt.Sprintf("COUCHDB_USER=%s\nCOUCHDB_PASSWORD='%s'\n", p.cluster.User, p.password),
 		"project/cht.yml": fmt.Sprintf(`services:
-  couchdb-1.local: {image: %q, volumes: ["./srv1:/opt/couchdb/data"]}
-  couchdb-2.local: {image: %q, volumes: ["./srv2:/opt/couchdb/data"]}
-  nouveau: {image: %q}
+%s  nouveau: {image: %q}
   haproxy: {image: %q}
   healthcheck: {image: %q}
   cht-api: {image: %q}
   cht-sentinel: {image: %q}
-`, c.Images.CouchDB, c.Images.CouchDB, c.Images.Nouveau, c.Images.HAProxy, c.Images.Healthcheck, c.Images.API, c.Images.Sentinel),
+`, couch, c.Images.Nouveau, c.Images.HAProxy, c.Images.Healthcheck, c.Images.API, c.Images.Sentinel),
 	}
 	if err := os.Mkdir(filepath.Join(p.dir, "project"), 0o750); err != nil {
 		t.Fatal(err)
@@ -131,6 +155,14 @@ func newComposed(ctx context.Context, t *testing.T, c *harness.Cluster) *compose
 		}
 	}
 	return p
+}
+
+// composeService is what a node of a project of so many is called in its files.
+func composeService(nodes, i int) string {
+	if nodes == 1 {
+		return "couchdb"
+	}
+	return fmt.Sprintf("couchdb-%d.local", i+1)
 }
 
 // composeCatalog is where on this machine the controller's catalog lies: below its volume.
@@ -179,7 +211,7 @@ func (p *composed) backUp(ctx context.Context, t *testing.T, catalog string) (wr
 	args := []string{"compose", "backup", "--project", filepath.Join(p.dir, "project"), "--instance", "demo", "--catalog", "file://" + catalog, "--recipients", p.recipient, "--state", filepath.Join(p.dir, "state"), "--keep-last", "2"}
 	for i, host := range p.cluster.Hosts {
 		dir := p.cluster.Dirs[i]
-		args = append(args, "--node", fmt.Sprintf("couchdb-%d.local=%d,url=%s,data=%s,config=%s", i+1, vmOn(t, host), p.cluster.URLs[i], filepath.Join(dir, "data"), filepath.Join(dir, "etc", "local.d")))
+		args = append(args, "--node", fmt.Sprintf("%s=%d,url=%s,data=%s,config=%s", composeService(len(p.cluster.Hosts), i), vmOn(t, host), p.cluster.URLs[i], filepath.Join(dir, "data"), filepath.Join(dir, "etc", "local.d")))
 	}
 	before = time.Now()
 	said, err := exec.CommandContext(ctx, p.binary, args...).CombinedOutput()

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -55,9 +54,13 @@ func TestClusterLost(t *testing.T) {
 	}
 	secrets := []string{`p/w%d@of#the&lost`}
 	by := map[api.Method]*lost{}
-	for _, method := range []api.Method{api.MethodCSI, api.MethodEBS} {
-		class := map[api.Method]string{api.MethodCSI: "loop", api.MethodEBS: "ebs"}[method]
-		o := deployed(ctx, t, c, 3, func(o *cht.Options) {
+	for _, method := range []api.Method{api.MethodCSI, api.MethodEBS, api.MethodFile} {
+		class := map[api.Method]string{api.MethodCSI: "loop", api.MethodEBS: "ebs", api.MethodFile: onDisk}[method]
+		nodes := 3
+		if method == api.MethodFile {
+			nodes = 1 // of three, TestFilesRestored tells
+		}
+		o := deployed(ctx, t, c, nodes, func(o *cht.Options) {
 			o.StorageClass, o.Password = class, secrets[0]
 			if method == api.MethodCSI {
 				o.Components, o.IngressHost = cht.AllComponents, "lost.example"
@@ -75,6 +78,8 @@ func TestClusterLost(t *testing.T) {
 		off.cataloged(ctx, t, c, was.backup)
 		by[method] = was
 	}
+	repository := by[api.MethodFile].backup.Status.Volumes[0].File.Repository
+	secrets = append(secrets, secretLines(repositoryKey(ctx, t, c, repository))...)
 	said := spoken(ctx, t, c)
 
 	if err := c.Lose(ctx); err != nil {
@@ -92,18 +97,25 @@ func TestClusterLost(t *testing.T) {
 	if err := errors.Join(c.InZone(ctx, true), c.InstallController(ctx)); err != nil {
 		t.Fatal(err)
 	}
+	if repositoryKey(ctx, t, c, repository) != nil {
+		t.Fatal("the new cluster has the key of the repository: nothing was lost")
+	}
 	for method, was := range by {
 		t.Run("by "+string(method), func(t *testing.T) {
 			target := was.Namespace + "-again"
 			off.bringBack(ctx, t, c, was, target)
 			t.Cleanup(func() { _ = c.DeleteNamespace(context.Background(), target) })
 			sameAgain(ctx, t, c, was, target)
+			if method == api.MethodFile {
+				madeOfFiles(ctx, t, c, target)
+			}
 			if method == api.MethodEBS {
 				madeByEC2(ctx, t, c, off.ec2, was)
 				off.fromTags(ctx, t, c, was)
 			}
 		})
 	}
+	keyGone(ctx, t, c, repository)
 	said += spoken(ctx, t, c)
 	for i, secret := range append(secrets, off.identity.String()) {
 		if _, in := bucket.Contains([]byte(said), []string{secret}); in {
@@ -238,8 +250,8 @@ func spoken(ctx context.Context, t *testing.T, c *harness.Cluster) string {
 		if err := c.Client.List(ctx, list); err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(&all, "%+v\n", list)
+		written(t, &all, list)
 	}
-	fmt.Fprintf(&all, "%+v\n", events)
+	written(t, &all, events)
 	return all.String()
 }

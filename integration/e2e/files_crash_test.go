@@ -75,6 +75,7 @@ func TestFilesWhenSomebodyDies(t *testing.T) {
 			stopped(ctx, t, writer)
 		})
 	}
+	t.Run("controller while all are held", func(t *testing.T) { killedWhileHeld(ctx, t, c, o) })
 	// What failed has left nothing that stands in the way of the next.
 	last := c.Backup(t, o.Namespace, "last", api.BackupSpec{}, backupWithin)
 	if last.Status.Volumes[0].File.Repository != first.Status.Volumes[0].File.Repository {

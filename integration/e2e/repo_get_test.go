@@ -13,13 +13,13 @@ import (
 )
 
 // TestOneDatabasePrinted reads a database, and one document, out of the repository into a
-// namespace that holds no CHT.
+// namespace that holds no CHT. Nothing that was written meanwhile has a credential in it.
 func TestOneDatabasePrinted(t *testing.T) {
 	t.Parallel()
 	c := suite.Cluster(t)
 	ctx := bounded(t, 6*time.Minute)
 	o := deployed(ctx, t, c, 1, onLocalPath(c, t))
-	own := killable(ctx, t, c, o.Namespace, catalogOnDisk())
+	own := killable(ctx, t, c, o.Namespace, catalogOnDisk(), map[string]any{"controller": map[string]any{"env": []any{map[string]any{"name": "AWS_SECRET_ACCESS_KEY", "value": cloudSecret}}}})
 	put(ctx, t, own, o, "/zzz", "")
 	for i := range 40 {
 		put(ctx, t, own, o, fmt.Sprintf("/zzz/doc-%02d", i), fmt.Sprintf(`{"n":%d}`, i))
@@ -51,4 +51,5 @@ func TestOneDatabasePrinted(t *testing.T) {
 			t.Errorf("pod %s is left", pod.Name)
 		}
 	}
+	secretsKept(ctx, t, own, o, "file://"+catalogFolder(ctx, t, own))
 }

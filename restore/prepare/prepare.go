@@ -20,6 +20,9 @@ import (
 
 // Options say what is where.
 type Options struct {
+	// Volume is where the volume is mounted, which no link may lead out of; "" for one
+	// that is trusted.
+	Volume string
 	// Data is CouchDB's data directory, Config its local.d ("" where that is not on
 	// the volume).
 	Data, Config string
@@ -70,6 +73,9 @@ const NoData = "there is no CouchDB data"
 // Volume prepares one volume. Running it again changes nothing more.
 func Volume(o Options) (Result, error) {
 	var result Result
+	if err := inside(o); err != nil {
+		return result, err
+	}
 	if info, err := os.Stat(o.Data); err != nil || !info.IsDir() {
 		return result, fmt.Errorf("%s at %s of the volume (%w); the subPath recorded at backup time does not fit this volume", NoData, o.Data, errOr(err, "not a directory"))
 	}

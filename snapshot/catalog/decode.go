@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/medic/cht-backup/snapshot/bounded"
 )
 
 const (
@@ -36,7 +38,7 @@ func Decode(packed []byte, most int64) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	if err := Bounded(plain, maxDepth, maxValues); err != nil {
+	if err := bounded.Text(plain, maxDepth, maxValues); err != nil {
 		return Record{}, err
 	}
 	// The version before all else: of a newer one, the rest may mean something else.
@@ -70,34 +72,4 @@ func Unpack(packed []byte, most int64) ([]byte, error) {
 		return nil, fmt.Errorf("unpack: it has more than %d bytes, which none of ours has", most)
 	}
 	return plain, nil
-}
-
-// Bounded refuses JSON that is nested too deep or has too many values, before
-// anything is made of it. Whether it is JSON at all is the decoder's to say.
-func Bounded(text []byte, depth, values int) error {
-	inString, escaped, level, count := false, false, 0, 1
-	for _, c := range text {
-		switch {
-		case escaped:
-			escaped = false
-		case inString:
-			escaped, inString = c == '\\', c != '"'
-		case c == '"':
-			inString = true
-		case c == '{' || c == '[':
-			level++
-			count++
-		case c == '}' || c == ']':
-			level--
-		case c == ',':
-			count++
-		}
-		if level > depth {
-			return fmt.Errorf("its JSON is nested deeper than %d, as none of ours is", depth)
-		}
-		if count > values {
-			return fmt.Errorf("its JSON has more than %d values, as none of ours has", values)
-		}
-	}
-	return nil
 }

@@ -49,7 +49,7 @@ var needs = []need{
 	{cluster, "storage.k8s.io", []string{"storageclasses"}, []string{"get", "list"}, "restores", false},
 	{cluster, "storage.k8s.io", []string{"csidrivers"}, []string{"get"}, "restores", false},
 	{cluster, "storage.k8s.io", []string{"csinodes"}, []string{"list"}, "restores", false},
-	{served, "", []string{"secrets"}, []string{"get", "list", "create", "update", "patch", "delete", "deletecollection"}, "CouchDB's credentials, records of backups, and restores", false},
+	{served, "", []string{"secrets"}, []string{"get", "list", "create", "update", "patch", "delete"}, "CouchDB's credentials, records of backups, and restores", false},
 	{served, "", []string{"configmaps", "services", "serviceaccounts"}, []string{"get", "list", "create", "delete"}, "records of what an instance consists of, and restores", false},
 	{served, "", []string{"configmaps"}, []string{"update"}, "this report", false},
 	{served, "rbac.authorization.k8s.io", []string{"roles", "rolebindings"}, []string{"get", "list", "create", "delete"}, "restores of the upgrade service", false},
@@ -69,7 +69,7 @@ var needs = []need{
 // own is what a controller that serves some namespaces needs in its own, whether that
 // is among them or not.
 var own = []need{
-	{served, "", []string{"secrets"}, []string{"get", "list", "create", "update", "patch", "delete", "deletecollection"}, "records of backups", false},
+	{served, "", []string{"secrets"}, []string{"get", "list", "create", "update", "patch", "delete"}, "records of backups", false},
 	{served, "", []string{"configmaps"}, []string{"get", "create", "update"}, "this report", false},
 	{served, "coordination.k8s.io", []string{"leases"}, []string{"get", "create", "update"}, "being one of several controllers", false},
 	{served, ours, []string{"backups"}, []string{"get", "list", "create", "delete"}, "showing records of other clusters", false},

@@ -226,6 +226,11 @@ func (inv Inventory) VolumeOf(claim string) (corev1.PersistentVolume, error) {
 	if !ok {
 		return pv, reason.Refuse(api.ReasonClaimNotBound, "claim %s/%s is bound to volume %s, which does not exist", inv.Namespace, claim, pvc.Spec.VolumeName)
 	}
+	// A claim says which volume it wants; whose it is, the volume says: it may be another
+	// tenant's.
+	if ref := pv.Spec.ClaimRef; ref == nil || ref.Namespace != inv.Namespace || ref.Name != claim || ref.UID != pvc.UID {
+		return corev1.PersistentVolume{}, reason.Refuse(api.ReasonClaimNotBound, "claim %s/%s names volume %s, which is bound to another claim; see `kubectl describe pvc -n %s %s`", inv.Namespace, claim, pv.Name, inv.Namespace, claim)
+	}
 	return pv, nil
 }
 

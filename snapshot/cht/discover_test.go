@@ -188,6 +188,11 @@ func TestDiscoverRefuses(t *testing.T) {
 			inv.changeClaim("couchdb-claim0", func(c *corev1.PersistentVolumeClaim) { c.Status.Phase = corev1.ClaimLost })
 		}, api.ReasonClaimNotBound, "couchdb-claim0"},
 		{"claim gone", 0, func(inv *Inventory) { delete(inv.Claims, "couchdb-claim0") }, api.ReasonClaimNotBound, "couchdb-claim0"},
+		{"the volume of another tenant's claim", 0, func(inv *Inventory) {
+			v := inv.Volumes["pv-couchdb-claim0"]
+			v.Spec.ClaimRef = &corev1.ObjectReference{Namespace: "victim", Name: "couchdb-claim0", UID: v.Spec.ClaimRef.UID}
+			inv.Volumes[v.Name] = v
+		}, api.ReasonClaimNotBound, "bound to another claim"},
 		{"volume gone", 0, func(inv *Inventory) { delete(inv.Volumes, "pv-couchdb-claim0") }, api.ReasonClaimNotBound, "pv-couchdb-claim0"},
 		{"no secret", 0, func(inv *Inventory) { inv.Credentials = nil }, api.ReasonNoInstance, CredentialsSecret},
 		{"secret without password", 0, func(inv *Inventory) { delete(inv.Credentials.Data, "COUCHDB_PASSWORD") }, api.ReasonCredentials, "COUCHDB_PASSWORD"},

@@ -26,6 +26,7 @@ func instance(nodes int) Inventory {
 		volume := corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "pv-" + claim}}
 		volume.Spec.Capacity = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("100Gi")}
 		volume.Spec.CSI = &corev1.CSIPersistentVolumeSource{Driver: "ebs.csi.aws.com", VolumeHandle: "vol-1"}
+		volume.Spec.ClaimRef = &corev1.ObjectReference{Namespace: ns, Name: claim, UID: inv.Claims[claim].UID}
 		inv.Volumes[volume.Name] = volume
 	}
 	if nodes == 0 {

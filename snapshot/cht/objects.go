@@ -87,14 +87,18 @@ func bindsOwn(o *unstructured.Unstructured) bool {
 		return false
 	}
 	subjects, _, _ := unstructured.NestedSlice(o.Object, "subjects")
-	return slices.ContainsFunc(subjects, func(one any) bool {
-		s, ok := one.(map[string]any)
-		return ok && s["kind"] == "ServiceAccount" && (s["namespace"] == nil || s["namespace"] == "" || s["namespace"] == o.GetNamespace())
-	})
+	return slices.ContainsFunc(subjects, func(one any) bool { return isOwn(one, o.GetNamespace()) })
+}
+
+// isOwn tells whether a subject is an account of that namespace.
+func isOwn(subject any, namespace string) bool {
+	s, ok := subject.(map[string]any)
+	return ok && s["kind"] == "ServiceAccount" && (s["namespace"] == nil || s["namespace"] == "" || s["namespace"] == namespace)
 }
 
 // Own gives an object as a backup keeps it; false for one that a cluster, another
-// object or Helm made, and for a kind that no restore applies.
+// object or Helm made, and for a kind that no restore applies. A restore asks too: what
+// comes out of a bucket may be what somebody else put there.
 func Own(o *unstructured.Unstructured) (*unstructured.Unstructured, bool) {
 	if !slices.Contains(ObjectKinds, o.GroupVersionKind()) || !belongs(o) {
 		return nil, false
@@ -132,6 +136,11 @@ func clean(o *unstructured.Unstructured) *unstructured.Unstructured {
 		}
 	case "ServiceAccount":
 		unstructured.RemoveNestedField(o.Object, "secrets")
+	case "RoleBinding":
+		// Others, who are let in by the same binding, are the namespace's too.
+		subjects, _, _ := unstructured.NestedSlice(o.Object, "subjects")
+		subjects = slices.DeleteFunc(subjects, func(one any) bool { return !isOwn(one, o.GetNamespace()) })
+		_ = unstructured.SetNestedSlice(o.Object, subjects, "subjects")
 	}
 	return o
 }

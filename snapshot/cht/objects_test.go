@@ -51,6 +51,15 @@ spec: {clusterIP: None, clusterIPs: [None]}`, `
 kind: Service
 metadata: {name: s}
 spec: {clusterIP: None, clusterIPs: [None]}`},
+		{"who is let in beside the instance's own account", `
+kind: RoleBinding
+metadata: {name: r, namespace: cht}
+roleRef: {kind: Role, name: r}
+subjects: [{kind: User, name: u}, {kind: ServiceAccount, name: a, namespace: cht}, {kind: ServiceAccount, name: a, namespace: other}, {kind: Group, name: system:authenticated}, {kind: ServiceAccount, name: b}]`, `
+kind: RoleBinding
+metadata: {name: r, namespace: cht}
+roleRef: {kind: Role, name: r}
+subjects: [{kind: ServiceAccount, name: a, namespace: cht}, {kind: ServiceAccount, name: b}]`},
 		{"a service account's tokens", `
 kind: ServiceAccount
 metadata: {name: a}

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/medic/cht-backup/snapshot/bounded"
 )
 
 // ErrIdle says that a stream brought nothing for the time that was allowed.
@@ -83,11 +85,40 @@ func (c *Client) Changes(ctx context.Context, database string, feed Feed, each f
 		return "", err
 	}
 	defer func() { _ = body.Close() }()
-	last, err = rows(json.NewDecoder(body), each)
+	bound := &rowBound{in: body, most: maxRow}
+	if feed.Bodies {
+		bound.most = maxAnswer
+	}
+	bound.next()
+	last, err = rows(json.NewDecoder(bound), func(c Change) error {
+		bound.next()
+		return each(c)
+	})
 	if err != nil {
 		return "", fmt.Errorf("GET %s: %w", path, broken(err))
 	}
 	return last, nil
+}
+
+// maxRow bounds one row without a body, in bytes: an id, and a revision for each leaf.
+const maxRow = 16 << 20
+
+// rowBound ends a stream one of whose rows is longer than any of CouchDB's: rows are
+// decoded one by one, and a single one could fill the memory.
+type rowBound struct {
+	in         io.Reader
+	most, left int64
+}
+
+func (b *rowBound) next() { b.left = b.most }
+
+func (b *rowBound) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, fmt.Errorf("%w: one row has more than %d bytes", bounded.ErrTooMuch, b.most)
+	}
+	n, err := b.in.Read(p)
+	b.left -= int64(n)
+	return n, err
 }
 
 // broken marks what comes of an answer that was begun and not ended.

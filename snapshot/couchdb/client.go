@@ -11,11 +11,18 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/medic/cht-backup/snapshot/bounded"
 )
 
 // maxAnswer bounds one answer in bytes. The largest is a page of shard maps:
 // 200 maps of 12 shards are some 500 kB.
 const maxAnswer = 64 << 20
+
+// answered are the bounds of an answer that is read as a whole. Whoever may change an
+// instance may put another server in CouchDB's place, and the controller serves others
+// too. The most values are in a list of shard files, of some 60 bytes each.
+var answered = bounded.Limits{Bytes: maxAnswer, Depth: 100, Values: 1 << 20}
 
 // Client talks to one CouchDB node as its admin. It is safe for concurrent use.
 type Client struct {
@@ -27,8 +34,12 @@ type Client struct {
 
 // New makes a client of the node at base, for example http://10.0.0.7:5984.
 func New(base, user, password string, transport http.RoundTripper) *Client {
-	return &Client{base: strings.TrimRight(base, "/"), user: user, password: password, http: &http.Client{Transport: transport}}
+	return &Client{base: strings.TrimRight(base, "/"), user: user, password: password, http: &http.Client{Transport: transport, CheckRedirect: stay}}
 }
+
+// stay follows no redirect: what is asked for is always where it is asked for, and whoever
+// answers in CouchDB's place would choose what the controller's machine is to reach.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // StatusError is an answer other than the expected one.
 type StatusError struct {
@@ -78,15 +89,14 @@ func (c *Client) send(ctx context.Context, method, path string, header http.Head
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	answer := io.LimitReader(resp.Body, maxAnswer)
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return statusError(method, path, resp)
 	}
 	if out == nil {
-		_, err := io.Copy(io.Discard, answer) // drained, so that the connection is used again
+		_, err := io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer)) // drained, so that the connection is used again
 		return err
 	}
-	if err := json.NewDecoder(answer).Decode(out); err != nil {
+	if err := json.NewDecoder(bounded.Reader(resp.Body, answered)).Decode(out); err != nil {
 		return fmt.Errorf("%s %s: decode: %w", method, path, err)
 	}
 	return nil

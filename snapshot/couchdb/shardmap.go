@@ -55,6 +55,7 @@ func (m ShardMap) Renamed(names map[string]string) (ShardMap, error) {
 		out.ByNode[to] = slices.Clone(ranges)
 	}
 	for shardRange, nodes := range m.ByRange {
+		out.ByRange[shardRange] = make([]string, 0, len(nodes)) // a range that no node has stays in sight
 		for _, node := range nodes {
 			to, err := renamed(node)
 			if err != nil {

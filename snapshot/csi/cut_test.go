@@ -127,7 +127,10 @@ func TestCutDoesNotAdopt(t *testing.T) {
 	for _, n := range nodes("couchdb-1", "couchdb-2") {
 		targets = append(targets, target{node: n.Service, snapshot: newSnapshot(backup(), n, "a")})
 	}
-	_, err := s.cut(t.Context(), make(chan watch.Event), targets)
+	// One that adopts would wait for ever.
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, err := s.cut(ctx, make(chan watch.Event), targets)
 	if e := reason.Of(err); e == nil || e.Reason != api.ReasonSnapshotFailed || e.Final || !strings.Contains(err.Error(), "couchdb-2: create VolumeSnapshot") {
 		t.Errorf("got %v", err)
 	}

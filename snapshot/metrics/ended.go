@@ -42,6 +42,8 @@ var (
 		[]float64{10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400})
 	drills = counter("cht_backup_drills_total", "Drills that have ended, by result: verified, disproved, inconclusive, aborted or refused.", resultLabel)
 
+	sent = counter("cht_backup_file_sent_bytes_total", "What completed backups have sent to the catalog's repository of files, compressed and sealed.")
+
 	build = gauge("cht_backup_build_info", "Always 1; the labels tell the version of the controller and of Go.", "version", "goversion")
 )
 
@@ -58,6 +60,9 @@ func BackupEnded(b *api.Backup) {
 		return
 	}
 	done.Inc()
+	if _, n := b.FileBytes(); n > 0 {
+		sent.WithLabelValues(b.Namespace).Add(float64(n))
+	}
 	if d, known := took(b.Status.StartTime, b.Status.CompletionTime); known {
 		duration.Observe(d.Seconds())
 	}

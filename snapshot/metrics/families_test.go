@@ -30,11 +30,16 @@ func everything(t *testing.T) map[string]*dto.MetricFamily {
 		b.Status.LockedUntil, b.Status.Catalog = second(day), &api.CatalogStatus{Time: second(0)}
 		b.Spec.EBS = &api.EBSPolicy{Copies: []api.EBSCopy{{Name: "dr"}}}
 	})
+	s.Spec.FileCopySchedule = new(api.CronExpression("0 1 * * *"))
+	CopiesDue(func(*api.BackupSchedule, time.Time) time.Time { return epoch.Add(day) })
+	copied := backup("all", "c", -hour, withFiles)
+	notCopied(api.ReasonCopierLost)(good)
 	bad := backup("all", "b", hour, failedFor(api.ReasonReadyTimeout))
 	done := drill("all", "d", api.PhaseCompleted, "", hour)
-	there(t, func(*api.Backup) bool { return true }, s, good, bad, done)
+	there(t, func(*api.Backup) bool { return true }, s, good, bad, copied, done)
 	BackupEnded(good)
 	BackupEnded(bad)
+	BackupEnded(copied)
 	AttemptFailed(bad, api.ReasonThrottled)
 	RestoreEnded(done)
 	RestoreEnded(drill("all", "r", api.PhaseCompleted, "", hour, func(r *api.Restore) { r.Spec.Drill = nil }))

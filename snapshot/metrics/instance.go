@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
@@ -17,6 +18,10 @@ type instance struct {
 	newest *api.Backup
 	// failed backups that ended after it, by reason.
 	failed map[string]int
+	// copied is the newest good backup whose files are all in the repository; nil for none.
+	copied *api.Backup
+	// copyFailed are good backups after it whose files were to be copied, by reason.
+	copyFailed map[string]int
 	// proof is when a backup that is there was last proven, and recovery how long that
 	// restore took.
 	proof    time.Time
@@ -46,7 +51,7 @@ type fleet struct {
 func (f *fleet) of(namespace string) *instance {
 	i := f.instances[namespace]
 	if i == nil {
-		i = &instance{failed: map[string]int{}}
+		i = &instance{failed: map[string]int{}, copyFailed: map[string]int{}}
 		f.instances[namespace] = i
 	}
 	return i
@@ -75,10 +80,16 @@ func survey(backups []api.Backup, restores []api.Restore, schedules []api.Backup
 	}
 	for b := range backups { // now that the newest good ones are known
 		b := &backups[b]
-		if b.IsImported() || b.Status.Phase != api.PhaseFailed || b.Status.CompletionTime == nil {
+		if b.IsImported() {
 			continue
 		}
 		i := f.of(b.Namespace)
+		if c := meta.FindStatusCondition(b.Status.Conditions, api.ConditionFileCopied); c != nil && c.Status == metav1.ConditionFalse && b.Supersedes(i.copied) {
+			i.copyFailed[bounded(c.Reason)]++
+		}
+		if b.Status.Phase != api.PhaseFailed || b.Status.CompletionTime == nil {
+			continue
+		}
 		if i.newest == nil || i.newest.Status.CompletionTime.Before(b.Status.CompletionTime) {
 			i.failed[bounded(readyReason(b.Status.Conditions))]++
 		}
@@ -112,6 +123,9 @@ func (f *fleet) backup(b *api.Backup, wants func(*api.Backup) bool) {
 	}
 	if b.Supersedes(i.newest) {
 		i.newest = b
+	}
+	if b.HasFiles() && b.Supersedes(i.copied) {
+		i.copied = b
 	}
 	if wants != nil && wants(b) {
 		i.missing++
@@ -150,6 +164,14 @@ func (f *fleet) restore(r *api.Restore, proven map[types.UID]*instance) {
 	if of := proven[r.Status.BackupUID]; of != nil && result == Verified && r.Status.Drill != nil {
 		of.provenBy(at, r.Status.Drill.RestoreMilliseconds)
 	}
+}
+
+// copiedAt is the cut of the newest backup whose files are copied; zero for none.
+func (i *instance) copiedAt() time.Time {
+	if i.copied == nil {
+		return time.Time{}
+	}
+	return i.copied.Status.CutTime.Time
 }
 
 func (i *instance) provenBy(at time.Time, milliseconds int64) {

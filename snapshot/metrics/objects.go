@@ -37,6 +37,12 @@ var (
 	stand   = perSchedule("cht_backup_schedule_ready", "1 while the schedule's condition Ready is True, else 0.")
 	suspend = perSchedule("cht_backup_schedule_suspended", "1 while the schedule is suspended, else 0.")
 
+	copied    = perNamespace("cht_backup_file_copy_timestamp_seconds", "When the newest good backup was cut whose files are all in the catalog's repository, in seconds since the epoch.")
+	fileSize  = perNamespace("cht_backup_file_copy_size_bytes", "Size of the files of that backup, on CouchDB's volumes.")
+	fileSent  = perNamespace("cht_backup_file_copy_sent_bytes", "What was sent to the repository for that backup, compressed and sealed: what was not there already.")
+	uncopying = told("cht_backup_file_copy_failures", "Good backups, newer than that one, whose files were to be copied beside the snapshots and are not, by the reason of their condition FileCopied.", namespaceLabel, reasonLabel)
+	due       = perSchedule("cht_backup_schedule_file_copy_due_timestamp_seconds", "When the files were, or are, to be copied by the schedule for the first time after the newest backup whose files are copied, in seconds since the epoch; none without fileCopySchedule, or while suspended.")
+
 	waiting = told("cht_backup_backups_waiting", "Backups that wait in line, or for their next attempt.")
 	running = told("cht_backup_backups_running", "Backups that are worked on, until their snapshots can be restored from.")
 	under   = told("cht_backup_restores_running", "Restores and drills that are worked on.")
@@ -57,6 +63,15 @@ type objects struct {
 	reader   client.Reader
 	concerns func(namespace string) bool
 	wants    func(*api.Backup) bool
+	copyDue  func(s *api.BackupSchedule, newest time.Time) time.Time
+}
+
+// CopiesDue says by what it is known when a schedule's files are due to be copied for the
+// first time after the cut of the newest backup whose files are copied; zero for never.
+func CopiesDue(by func(s *api.BackupSchedule, newest time.Time) time.Time) {
+	all.Lock()
+	defer all.Unlock()
+	all.copyDue = by
 }
 
 var all = &objects{}
@@ -84,7 +99,7 @@ func (o *objects) Describe(to chan<- *prometheus.Desc) {
 // known: what was known before would look like a good state.
 func (o *objects) Collect(to chan<- prometheus.Metric) {
 	o.Lock()
-	reader, concerns, wants := o.reader, o.concerns, o.wants
+	reader, concerns, wants, copyDue := o.reader, o.concerns, o.wants, o.copyDue
 	o.Unlock()
 	if reader == nil {
 		return
@@ -103,10 +118,14 @@ func (o *objects) Collect(to chan<- prometheus.Metric) {
 	restores.Items = slices.DeleteFunc(restores.Items, func(r api.Restore) bool { return !concerns(r.Namespace) })
 	schedules.Items = slices.DeleteFunc(schedules.Items, func(s api.BackupSchedule) bool { return !concerns(s.Namespace) })
 	t := teller{to}
-	for i := range schedules.Items {
-		t.schedule(&schedules.Items[i])
-	}
 	f := survey(backups.Items, restores.Items, schedules.Items, wants)
+	for i := range schedules.Items {
+		s := &schedules.Items[i]
+		t.schedule(s)
+		if copyDue != nil {
+			t.time(due, copyDue(s, f.of(s.Namespace).copiedAt()), s.Namespace, s.Name)
+		}
+	}
 	for namespace, i := range f.instances {
 		t.instance(namespace, i, wants != nil)
 	}
@@ -160,6 +179,15 @@ func (t teller) instance(namespace string, i *instance, catalog bool) {
 		if at := b.Status.LockedUntil; at != nil {
 			t.time(locked, at.Time, namespace)
 		}
+	}
+	if b := i.copied; b != nil {
+		size, sent := b.FileBytes()
+		t.time(copied, i.copiedAt(), namespace)
+		t.value(fileSize, float64(size), namespace)
+		t.value(fileSent, float64(sent), namespace)
+	}
+	for why, n := range i.copyFailed {
+		t.number(uncopying, n, namespace, why)
 	}
 	for why, n := range i.failed {
 		t.number(inARow, n, namespace, why)

@@ -4,11 +4,9 @@
 package podexec
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
@@ -23,9 +21,6 @@ type Runner struct {
 	Client kubernetes.Interface
 }
 
-// longest is how much of an error output is told.
-const longest = 1024
-
 // Run runs a command.
 func (r Runner) Run(ctx context.Context, namespace, pod, container string, command []string, stdin io.Reader, stdout io.Writer) error {
 	url := r.Client.CoreV1().RESTClient().Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("exec").
@@ -34,13 +29,9 @@ func (r Runner) Run(ctx context.Context, namespace, pod, container string, comma
 	if err != nil {
 		return fmt.Errorf("exec into pod %s/%s: %w", namespace, pod, err)
 	}
-	var stderr bytes.Buffer
+	var stderr Tail
 	if err := websocket.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: stdin, Stdout: stdout, Stderr: &stderr}); err != nil {
-		said := strings.TrimSpace(stderr.String())
-		if more := len(said) - longest; more > 0 {
-			said = said[more:]
-		}
-		if said != "" {
+		if said := stderr.String(); said != "" {
 			return fmt.Errorf("exec in pod %s/%s: %s: %w", namespace, pod, said, err)
 		}
 		return fmt.Errorf("exec in pod %s/%s: %w", namespace, pod, err)

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/remotecommand"
 
+	"github.com/medic/cht-backup/snapshot/podexec"
 	"github.com/medic/cht-backup/snapshot/quiesce/protocol"
 )
 
@@ -90,7 +90,7 @@ func (e Execer) open(ctx context.Context, t Target) (*Stream, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	stdin, input := io.Pipe()
 	output, stdout := io.Pipe()
-	var stderr tail
+	var stderr podexec.Tail
 	var failure error
 	finished := make(chan struct{})
 	go func() {
@@ -156,36 +156,21 @@ func Talk(ctx context.Context, node string, input io.WriteCloser, output io.Read
 // (a shell's complaint, say) is passed over.
 func decode(r io.Reader) <-chan protocol.Message {
 	c := make(chan protocol.Message, 4) // as many as one hold ever sends
-	go func() {
-		defer close(c)
-		for s := bufio.NewScanner(r); s.Scan(); {
-			var m protocol.Message
-			if json.Unmarshal(s.Bytes(), &m) == nil && m.State != "" {
-				c <- m
-			}
-		}
-	}()
+	go pump(r, c)
 	return c
 }
 
-// tail keeps the last bytes written, for an error message.
-type tail struct {
-	mu  sync.Mutex
-	buf []byte
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.buf = append(t.buf, p...)
-	if over := len(t.buf) - 1024; over > 0 {
-		t.buf = t.buf[over:]
+func pump(r io.Reader, c chan<- protocol.Message) {
+	defer close(c)
+	for s := bufio.NewScanner(r); s.Scan(); {
+		var m protocol.Message
+		if json.Unmarshal(s.Bytes(), &m) != nil || m.State == "" {
+			continue
+		}
+		select {
+		case c <- m:
+		default:
+			return // nothing of ours says so much, and nobody may be reading any more
+		}
 	}
-	return len(p), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return strings.TrimSpace(string(t.buf))
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,12 +23,19 @@ import (
 // longest message a condition and an event hold, in bytes.
 const longest = 1000
 
-// Clip shortens a message to what a condition and an event may hold.
+// Clip shortens a message to what a condition and an event may hold, and takes out what
+// would write elsewhere on the terminal of who reads it: part of it may be what a pod or a
+// server of somebody else's has said.
 func Clip(s string) string {
 	if len(s) > longest {
-		return strings.ToValidUTF8(s[:longest], "") + " …" // never half a character
+		s = strings.ToValidUTF8(s[:longest], "") + " …" // never half a character
 	}
-	return s
+	return strings.Map(func(c rune) rune {
+		if c != '\n' && c != '\t' && (unicode.IsControl(c) || unicode.Is(unicode.Bidi_Control, c)) {
+			return '·'
+		}
+		return c
+	}, s)
 }
 
 // Set writes the condition Ready.

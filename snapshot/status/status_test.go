@@ -14,8 +14,11 @@ func TestClip(t *testing.T) {
 	if s := Clip(strings.Repeat("x", 40000)); len(s) > 1024 || !strings.HasPrefix(s, "xxx") {
 		t.Errorf("%d bytes: an event's note holds 1024", len(s))
 	}
-	if s := Clip("short"); s != "short" {
-		t.Error(s)
+	for in, want := range map[string]string{"short": "short", "two\n\tlines": "two\n\tlines", "é … 猫": "é … 猫",
+		"\x1b[2J\x1b]0;title\x07gone\r\u009bx\u202eb": "·[2J·]0;title·gone··x·b"} {
+		if s := Clip(in); s != want {
+			t.Errorf("%q becomes %q", in, s)
+		}
 	}
 }
 

@@ -48,6 +48,7 @@ func (r *run) report(out io.Writer) {
 		}
 		t.End()
 	}
+	_, _ = fmt.Fprintln(out, "\ncp -r leaves what it copied in the page cache. The repository has each object on the disk before it goes on, as cp -r has all at the end with the sync.")
 	_, _ = fmt.Fprintln(out, "\nTargets")
 	for _, line := range targets(r.sizes) {
 		_, _ = fmt.Fprintln(out, "  "+line)

@@ -1,9 +1,14 @@
 package bucket
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"reflect"
 	"slices"
@@ -184,5 +189,30 @@ func TestScanFinds(t *testing.T) {
 		if err := b.blobs.Delete(context.Background(), name); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// Whatever form a credential takes, the search of the tests finds it.
+func TestContains(t *testing.T) {
+	const word = "p/w%d@of#the&lost"
+	pack := func(text string) string {
+		var b bytes.Buffer
+		zip := gzip.NewWriter(&b)
+		if _, err := io.WriteString(zip, text); errors.Join(err, zip.Close()) != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	for name, text := range map[string]string{
+		"as it is": "a " + word + " b", "packed": "a" + pack("x"+word), "hexadecimal": hex.EncodeToString([]byte("ab" + word + "c")), "in capitals": fmt.Sprintf("%X", "a"+word),
+		"base64": base64.StdEncoding.EncodeToString([]byte(word)), "base64 from the 2nd": base64.StdEncoding.EncodeToString([]byte("a" + word + "z")),
+		"base64 from the 3rd": base64.URLEncoding.EncodeToString([]byte("ab" + word + "z")), "packed base64": pack(base64.StdEncoding.EncodeToString([]byte("user:" + word))),
+	} {
+		if i, in := Contains([]byte(text), []string{"another", word}); !in || i != 1 {
+			t.Errorf("%s: %d, %v", name, i, in)
+		}
+	}
+	if _, in := Contains([]byte("p/w%d@of#the&los"), []string{word}); in {
+		t.Error("half a word is found")
 	}
 }

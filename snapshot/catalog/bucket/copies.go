@@ -14,6 +14,7 @@ import (
 	"gocloud.dev/gcerrors"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/medic/cht-backup/snapshot/bounded"
 	"github.com/medic/cht-backup/snapshot/catalog"
 )
 
@@ -119,7 +120,7 @@ func (b *Bucket) copy(ctx context.Context, uid types.UID, name string) (Copy, er
 
 func decodeCopy(text []byte) (Copy, error) {
 	var c Copy
-	if err := catalog.Bounded(text, 10, 10_000); err != nil {
+	if err := bounded.Text(text, 10, 10_000); err != nil {
 		return c, err
 	}
 	if err := json.Unmarshal(text, &c); err != nil {

@@ -16,7 +16,11 @@ const unfinished = ".unfinished-"
 // chance, and it asks and renames in two steps where an object must not be replaced.
 func (b *Bucket) writeFile(key string, text []byte, once bool) error {
 	path := filepath.Join(b.dir, filepath.FromSlash(key)) // our keys need no escaping
-	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+	dir := filepath.Dir(path)
+	if _, err := os.Stat(dir); err != nil {
+		b.named.Clear() // somebody may have removed what was there
+	}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return b.failed("write", key, err)
 	}
 	if err := writeWhole(path, text, once); errors.Is(err, errExists) {
@@ -24,15 +28,24 @@ func (b *Bucket) writeFile(key string, text []byte, once bool) error {
 	} else if err != nil {
 		return b.failed("write", key, err)
 	}
-	// The names of all directories that are new, down from the catalog's own.
-	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
-		if err := syncDir(dir); err != nil {
+	if err := syncDir(dir); err != nil {
+		return b.failed("write", key, err)
+	}
+	// The names of all directories that are new, up to the catalog's own.
+	var named []string
+	for ; dir != filepath.Clean(b.dir) && dir != string(filepath.Separator); dir = filepath.Dir(dir) {
+		if _, ok := b.named.Load(dir); ok {
+			break
+		}
+		if err := syncDir(filepath.Dir(dir)); err != nil {
 			return b.failed("write", key, err)
 		}
-		if dir == filepath.Clean(b.dir) || dir == string(filepath.Separator) {
-			return nil
-		}
+		named = append(named, dir)
 	}
+	for _, dir := range named { // once all above them are, too
+		b.named.Store(dir, nil)
+	}
+	return nil
 }
 
 func writeWhole(path string, text []byte, once bool) (err error) {

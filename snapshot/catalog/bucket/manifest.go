@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/bounded"
 	"github.com/medic/cht-backup/snapshot/catalog"
 )
 
@@ -124,7 +125,7 @@ func decodeManifest(text []byte) (Manifest, error) {
 	if len(text) > maxManifest {
 		return m, errors.New("it is too large")
 	}
-	if err := catalog.Bounded(text, 20, 100_000); err != nil {
+	if err := bounded.Text(text, 20, 100_000); err != nil {
 		return m, err
 	}
 	if err := json.Unmarshal(text, &version); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"sync"
 
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/azureblob" // azblob://
@@ -15,6 +16,7 @@ import (
 	_ "gocloud.dev/blob/s3blob"  // s3://
 	"gocloud.dev/gcerrors"
 
+	"github.com/medic/cht-backup/snapshot/bounded"
 	"github.com/medic/cht-backup/snapshot/catalog"
 )
 
@@ -41,6 +43,8 @@ type Bucket struct {
 	// dir is where the catalog is a directory, which is written to with more care
 	// than the library takes.
 	dir string
+	// named are the directories in it whose names are on the disk, and those above them.
+	named sync.Map
 }
 
 // Scope is which of a catalog's records a URL names: all, those of a namespace, or
@@ -162,7 +166,7 @@ func (b *Bucket) checkRoot(ctx context.Context) error {
 		return err
 	}
 	var r root
-	if err := catalog.Bounded(text, 10, 100); err != nil {
+	if err := bounded.Text(text, 10, 100); err != nil {
 		return b.refuse(rootKey, err)
 	}
 	if err := json.Unmarshal(text, &r); err != nil || r.Product != product || r.Layout < 1 {

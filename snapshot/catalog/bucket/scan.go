@@ -5,13 +5,14 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 )
 
 // Scan looks for words, credentials, in every byte of every object below a catalog's
-// URL and in the objects' names, as they are, unpacked and in base64. It is for
+// URL and in the objects' names, as they are, unpacked, in hexadecimal and in base64. It is for
 // tests of whoever writes there. The error names the objects, never a word.
 func Scan(ctx context.Context, url string, words []string) error {
 	b, err := Open(ctx, url)
@@ -44,7 +45,7 @@ func (b *Bucket) scan(ctx context.Context, words []string) error {
 }
 
 // Contains tells whether a text holds one of words, and which: as it is, packed by
-// gzip, or within base64, wherever that begins.
+// gzip, in hexadecimal, or within base64, wherever that begins.
 func Contains(text []byte, words []string) (int, bool) {
 	texts := [][]byte{text}
 	for at := 0; ; { // gzip may begin anywhere
@@ -72,10 +73,10 @@ func Contains(text []byte, words []string) (int, bool) {
 	return 0, false
 }
 
-// forms are a word and the parts of its base64 that are the same whatever stands
+// forms are a word, it in hexadecimal, and the parts of its base64 that are the same whatever stands
 // around it, for each of the three places it may begin at.
 func forms(word string) [][]byte {
-	all := [][]byte{[]byte(word)}
+	all := [][]byte{[]byte(word), []byte(hex.EncodeToString([]byte(word))), fmt.Appendf(nil, "%X", word)}
 	for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 		for shift := range 3 {
 			text := enc.EncodeToString(append(make([]byte, shift), word...))

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/bounded"
 	"github.com/medic/cht-backup/snapshot/catalog"
 )
 
@@ -129,7 +130,7 @@ func decodeSecrets(plain []byte, m Manifest) (Secrets, error) {
 	if len(plain) > maxSealed {
 		return s, errors.New("it is too large")
 	}
-	if err := catalog.Bounded(plain, 100, 1<<20); err != nil {
+	if err := bounded.Text(plain, 100, 1<<20); err != nil {
 		return s, err
 	}
 	// No error of the decoder is handed on: it may quote a value.

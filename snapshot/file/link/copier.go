@@ -114,7 +114,7 @@ func (s *source) Files(ctx context.Context) (files []tree.Meta, err error) {
 	err = again(ctx, func() (bool, error) {
 		r, err := s.request(ctx, http.MethodGet, "/files", nil)
 		if err == nil {
-			files, err = ask[[]tree.Meta](s.c, r)
+			files, err = read(s.c, r, listed, decodeFiles)
 		}
 		return false, err
 	})

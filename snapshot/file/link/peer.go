@@ -1,7 +1,6 @@
 package link
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/medic/cht-backup/snapshot/bounded"
 )
 
 // Exec runs a command in the pod's container and returns when it has ended. An error of
@@ -91,7 +92,7 @@ func dial(ctx context.Context, p Peer, command []string) (*connection, error) {
 	return &connection{
 		name: p.Name,
 		base: "https://" + net.JoinHostPort(p.IP, strconv.Itoa(port)) + "/v1",
-		http: &http.Client{Transport: &http.Transport{
+		http: &http.Client{CheckRedirect: stay, Transport: &http.Transport{
 			TLSClientConfig:     own.config(server.is),
 			DialContext:         (&net.Dialer{Timeout: 5 * time.Second, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 6}}).DialContext,
 			TLSHandshakeTimeout: 10 * time.Second, DisableCompression: true,
@@ -100,6 +101,16 @@ func dial(ctx context.Context, p Peer, command []string) (*connection, error) {
 		}},
 	}, nil
 }
+
+// stay follows no redirect: the pod is who was admitted, and nobody that it names. Somebody
+// may have put his own pod in the place of ours, and must not choose what the controller
+// reaches.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// answered are the bounds of what a pod answers a call with, but for its list of files.
+// Somebody may have put his own pod in the place of ours, and the controller serves others
+// too.
+var answered = bounded.Limits{Bytes: 1 << 20, Depth: 8, Values: 1 << 14}
 
 func (c *connection) close() { c.http.CloseIdleConnections() }
 
@@ -162,13 +173,24 @@ func (w *watched) Close() error {
 
 // ask sends a call and reads what it gives.
 func ask[T any](c *connection, r *http.Request) (value T, err error) {
+	return read(c, r, answered, func(in *json.Decoder) (got reply[T], err error) {
+		err = in.Decode(&got)
+		return got, err
+	})
+}
+
+// read sends a call and has its answer decoded, within limits.
+func read[T any](c *connection, r *http.Request, limits bounded.Limits, decode func(*json.Decoder) (reply[T], error)) (value T, err error) {
 	response, err := c.do(r)
 	if err != nil {
 		return value, err
 	}
 	defer func() { _ = response.Body.Close() }()
-	var got reply[T]
-	if err := json.NewDecoder(bufio.NewReader(response.Body)).Decode(&got); err != nil {
+	got, err := decode(json.NewDecoder(bounded.Reader(response.Body, limits)))
+	if err != nil {
+		if errors.Is(err, bounded.ErrTooMuch) {
+			return value, fmt.Errorf("%s: its answer is none of a pod of ours: %w", c.name, err)
+		}
 		if errors.Is(err, ErrLost) || r.Context().Err() != nil {
 			return value, err
 		}

@@ -79,6 +79,17 @@ func TestMembersAreMeasuredAfterShards(t *testing.T) {
 	want(t, got, medic, "content of "+medic)
 }
 
+// Views, shards, what names them, and last the configuration, which is read whole.
+func TestOrderOfTheCut(t *testing.T) {
+	n := newVolume(t, medic, medicView, dbs, docker).prepared()
+	var order []kind
+	n.between = func(k kind) { order = append(order, k) }
+	measure(t, n)
+	if !slices.Equal(order, []kind{view, shard, members, config}) {
+		t.Errorf("measured in the order %v", order)
+	}
+}
+
 // local.d is rewritten in place: read after the cut it could be half of two.
 func TestConfigIsReadAtTheCut(t *testing.T) {
 	v := newVolume(t, medic, docker)

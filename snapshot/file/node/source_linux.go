@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
+
+	"golang.org/x/sync/semaphore"
 
 	"github.com/medic/cht-backup/snapshot/file/transfer"
 	"github.com/medic/cht-backup/snapshot/file/tree"
@@ -155,7 +158,7 @@ func (s *source) Read(ctx context.Context, i int, from int64, yield func(transfe
 			case <-ctx.Done():
 				return
 			}
-			go func() { one <- s.make(r, at, chunkAt(at, f.meta.Size)) }()
+			go func() { one <- s.make(ctx, r, at, chunkAt(at, f.meta.Size)) }()
 		}
 	}()
 	for one := range chunks {
@@ -185,7 +188,15 @@ type made struct {
 	err   error
 }
 
-func (s *source) make(r io.ReaderAt, at, length int64) made {
+// making bounds the chunks that are made at once. More are no quicker: they take the
+// processors' caches, and memory, from each other.
+var making = semaphore.NewWeighted(int64(2 * runtime.GOMAXPROCS(0)))
+
+func (s *source) make(ctx context.Context, r io.ReaderAt, at, length int64) made {
+	if err := making.Acquire(ctx, 1); err != nil {
+		return made{err: context.Cause(ctx)}
+	}
+	defer making.Release(1)
 	room := transfer.NewRoom()
 	defer room.Back()
 	plain := room.Space(int(length))

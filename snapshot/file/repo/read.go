@@ -101,7 +101,7 @@ func (r *Repository) Read(ctx context.Context, chunks []tree.Chunk, yield func(t
 		}
 		for i := 0; err == nil && i < len(got.frames); i++ {
 			err = yield(got.frames[i])
-			got.frames[i].Data = nil
+			got.frames[i] = transfer.Frame{}
 		}
 		r.ahead.Release(g.weight)
 		if err != nil {
@@ -129,11 +129,17 @@ func (r *Repository) fetch(ctx context.Context, one run) ([]transfer.Frame, erro
 		if from+c.Stored > int64(len(data)) {
 			return nil, r.damaged(packsIn, one.pack, fmt.Errorf("it ends before byte %d, where chunk %s ends", c.Offset+c.Stored, c.ID))
 		}
-		packed, err := r.unseal(data[from : from+c.Stored])
+		var room *transfer.Room
+		var space []byte
+		if c.Stored >= maxRun/8 { // of smaller ones there may be many in a run
+			room = transfer.NewRoom()
+			space = room.Space(0)
+		}
+		packed, err := r.unsealTo(space, data[from:from+c.Stored])
 		if err != nil {
 			return nil, r.damaged(packsIn, one.pack, fmt.Errorf("chunk %s, %d bytes from %d on: %w", c.ID, c.Stored, c.Offset, err))
 		}
-		frames = append(frames, transfer.Frame{Piece: c.Piece, Data: packed})
+		frames = append(frames, transfer.Frame{Piece: c.Piece, Data: packed, Room: room})
 	}
 	return frames, nil
 }

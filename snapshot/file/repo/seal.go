@@ -72,6 +72,11 @@ func sealInto(sealed *bytes.Buffer, to age.Recipient, plain []byte) error {
 
 // unseal opens what seal gave.
 func (r *Repository) unseal(sealed []byte) ([]byte, error) {
+	return r.unsealTo(nil, sealed)
+}
+
+// unsealTo unseals into a room; where that has no space, into one of its own.
+func (r *Repository) unsealTo(room, sealed []byte) ([]byte, error) {
 	if !bytes.HasPrefix(sealed, []byte(sealMark)) {
 		if r.options.Unsealed {
 			return sealed, nil
@@ -82,7 +87,10 @@ func (r *Repository) unseal(sealed []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("it is damaged, or sealed with another key: %w", err)
 	}
-	plain := bytes.NewBuffer(make([]byte, 0, len(sealed)))
+	if cap(room) < len(sealed) {
+		room = make([]byte, 0, len(sealed))
+	}
+	plain := bytes.NewBuffer(room[:0])
 	if _, err := io.Copy(plain, opened); err != nil {
 		return nil, fmt.Errorf("it is damaged: %w", err)
 	}

@@ -19,12 +19,12 @@ import (
 
 const (
 	// handedLook is how often it is looked whether keys are needed yet.
-	handedLook = 30 * time.Second
+	handedLook = 10 * time.Second
 	// unused is how long a key waits for its first restore: it may have come with a
 	// record that was imported on its own.
 	unused = 7 * 24 * time.Hour
-	// usedAnnotation notes that a restore was seen that reads with the key: that restore
-	// may be deleted before anybody looks again.
+	// usedAnnotation notes that a restore has read with the key: that restore may end,
+	// and be deleted, before anybody looks.
 	usedAnnotation = prefix + "repository-read"
 	restoresPage   = 500
 )
@@ -100,7 +100,6 @@ type verdict int
 
 const (
 	keep verdict = iota
-	keepAsUsed
 	takeBack
 )
 
@@ -109,11 +108,7 @@ func judge(id string, handed time.Time, wasUsed bool, uses []use, now time.Time)
 	for _, u := range uses {
 		reads := slices.Contains(u.repositories, id)
 		switch {
-		case !u.ended && u.unknown:
-			return keep
-		case !u.ended && reads && !wasUsed:
-			return keepAsUsed
-		case !u.ended && reads:
+		case !u.ended && (u.unknown || reads):
 			return keep
 		case reads && !u.created.Before(handed): // it was handed over for this one
 			wasUsed = true
@@ -180,21 +175,19 @@ func (h *Handed) repositoriesOf(ctx context.Context, record string, known map[st
 // settle does what is judged of one key. again: it was found unneeded before.
 func (h *Handed) settle(ctx context.Context, secret *corev1.Secret, uses []use, again bool) error {
 	id := secret.Labels[keyring.Label]
-	switch judge(id, secret.CreationTimestamp.Time, secret.Annotations[usedAnnotation] != "", uses, h.Now()) {
-	case keepAsUsed:
-		return h.Store.annotate(ctx, id, usedAnnotation, "true")
-	case takeBack:
-		if h.unneeded[secret.UID] = true; !again {
-			return nil
-		}
-		// As it was when it was decided upon.
-		err := h.Store.Client.Delete(ctx, secret, client.Preconditions{UID: &secret.UID, ResourceVersion: &secret.ResourceVersion})
-		if client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("delete secret %s/%s, a key that no restore needs any more: %w", secret.Namespace, secret.Name, err)
-		}
-		h.Store.forget(id)
-		log.FromContext(ctx).Info("the key of a repository was taken back, which no restore reads with any more", "repository", id, "secret", secret.Name)
+	if judge(id, secret.CreationTimestamp.Time, secret.Annotations[usedAnnotation] != "", uses, h.Now()) == keep {
+		return nil
 	}
+	if h.unneeded[secret.UID] = true; !again {
+		return nil
+	}
+	// As it was when it was decided upon.
+	err := h.Store.Client.Delete(ctx, secret, client.Preconditions{UID: &secret.UID, ResourceVersion: &secret.ResourceVersion})
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("delete secret %s/%s, a key that no restore needs any more: %w", secret.Namespace, secret.Name, err)
+	}
+	h.Store.forget(id)
+	log.FromContext(ctx).Info("the key of a repository was taken back, which no restore reads with any more", "repository", id, "secret", secret.Name)
 	return nil
 }
 

@@ -30,7 +30,7 @@ func TestWhatBecomesOfAKey(t *testing.T) {
 	}{
 		{"its restore is yet to come", false, nil, at(60), keep},
 		{"nobody ever read with it", false, nil, at(8 * 24 * 60), takeBack},
-		{"a restore reads, seen the first time", false, []use{{created: at(1), repositories: reads}}, at(2), keepAsUsed},
+		{"a restore is about to read", false, []use{{created: at(1), repositories: reads}}, at(2), keep},
 		{"a restore reads", true, []use{{created: at(1), repositories: reads}}, at(30 * 24 * 60), keep},
 		{"it is not known yet what one reads", true, []use{{created: at(1), unknown: true}}, at(2), keep},
 		{"the restore has ended", true, []use{{created: at(1), ended: true, repositories: reads}}, at(30), takeBack},
@@ -94,6 +94,9 @@ func TestHandedKeysAreTakenBack(t *testing.T) {
 		}
 	}
 	look("restores that have not found their records", "ours", "theirs")
+	if _, err := h.Store.Open(t.Context(), "theirs"); why(err) != api.ReasonNoCatalog { // what a restore does first; here there is none to read
+		t.Fatal(err)
+	}
 	phase(restore, api.PhaseVolumes)
 	phase(other, api.PhaseVolumes)
 	look("both read", "ours", "theirs")
@@ -115,5 +118,38 @@ func TestHandedKeysAreTakenBack(t *testing.T) {
 	look("nobody came", "ours")
 	if _, err := h.Store.Open(t.Context(), "theirs"); why(err) != api.ReasonRepositoryKey {
 		t.Errorf("opened without its key: %v", err)
+	}
+}
+
+// A restore that was over, and gone, before anybody looked: the key goes all the same.
+func TestAKeyOfARestoreThatIsGone(t *testing.T) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, api.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	key, err := repo.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, read := range []bool{true, false} {
+		secret := keyring.SecretOf(home, "theirs", key, keyring.Read, "medic", "s3://b")
+		secret.CreationTimestamp, secret.UID = metav1.Now(), "key"
+		kube := fake.NewClientBuilder().WithScheme(scheme).WithObjects(secret).Build()
+		h := &Handed{Store: newStore(t, t.TempDir(), kube), Records: catalog.Store{Client: kube, Namespace: home}, Now: time.Now}
+		if read {
+			if _, err := h.Store.Open(t.Context(), "theirs"); why(err) != api.ReasonNoCatalog {
+				t.Fatal(err)
+			}
+		}
+		for range 2 {
+			if err := h.Once(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if left := len(secrets(t, kube)); (left == 0) != read {
+			t.Errorf("read with: %t, keys left: %d", read, left)
+		}
 	}
 }

@@ -142,6 +142,11 @@ func (s *Store) Open(ctx context.Context, id string) (file.Repository, error) {
 	if err != nil {
 		return nil, reason.Refuse(api.ReasonRepositoryKey, "%w", err)
 	}
+	if secret.Labels[keyring.UseLabel] == string(keyring.Read) && secret.Annotations[usedAnnotation] == "" {
+		if err := s.annotate(ctx, id, usedAnnotation, "true"); err != nil {
+			return nil, err
+		}
+	}
 	objects, err := s.Catalog.Objects(ctx)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,10 @@
 package tree
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/zeebo/blake3"
+)
 
 // IDs are in buckets for years: they stay what they were, whatever computes them. The
 // digests are those that two implementations agree on, this one and lukechampine.com's.
@@ -28,5 +32,18 @@ func TestIDOf(t *testing.T) {
 	}
 	if other := (HashKey{}).IDOf([]byte{0}); other.Is(key.IDOf([]byte{0})) {
 		t.Error("the key does not matter")
+	}
+}
+
+// Who reads a bucket, and not its key, can confirm no guess of what a chunk holds: by no
+// digest that he could make himself, nor by one of another repository's.
+func TestNamesAreKeyed(t *testing.T) {
+	guess := []byte(`{"_id":"org.couchdb.user:nurse","roles":["chw"]}`)
+	one, other := HashKey{1}, HashKey{2}
+	if again := one; one.IDOf(guess) != again.IDOf(guess) {
+		t.Error("a chunk has two names: nothing would ever be found again")
+	}
+	if one.IDOf(guess) == other.IDOf(guess) || one.IDOf(guess) == ID(blake3.Sum256(guess)) || one.IDOf(guess) == (HashKey{}).IDOf(guess) {
+		t.Error("a chunk's name confirms a guess without the key")
 	}
 }

@@ -68,7 +68,9 @@ func hold(ctx context.Context, in io.Reader, out io.Writer, device Device, dog i
 	if err := device.Sync(); err != nil {
 		return refuse(out, api.ReasonQuiesceUnavailable, err)
 	}
-	commands := lines(in)
+	over := make(chan struct{})
+	defer close(over)
+	commands := lines(in, over)
 	if err := say(out, protocol.Message{State: protocol.Ready}); err != nil {
 		return err
 	}
@@ -82,7 +84,7 @@ func hold(ctx context.Context, in io.Reader, out io.Writer, device Device, dog i
 	}
 	// The watchdog's deadline is a little later than ours: it is there for the
 	// case that this process is not.
-	answers := lines(dog)
+	answers := lines(dog, over)
 	if !armed(dog, answers, maxStall+watchdogGrace) {
 		return refuse(out, api.ReasonQuiesceUnavailable, errors.New("the watchdog does not answer; nothing was frozen"))
 	}
@@ -138,14 +140,18 @@ const watchdogGrace = 250 * time.Millisecond
 // watchdogWithin bounds the wait for the watchdog container to listen.
 const watchdogWithin = 10 * time.Second
 
-// lines reads lines into a channel; at the end of input, or after an error,
-// the channel yields "" for ever.
-func lines(r io.Reader) <-chan string {
+// lines reads lines into a channel until over; at the end of input, or after an
+// error, the channel yields "" for ever.
+func lines(r io.Reader, over <-chan struct{}) <-chan string {
 	c := make(chan string)
 	go func() {
 		defer close(c)
 		for s := bufio.NewScanner(r); s.Scan(); {
-			c <- s.Text()
+			select {
+			case c <- s.Text():
+			case <-over:
+				return
+			}
 		}
 	}()
 	return c

@@ -31,15 +31,27 @@ func thawed(device Device) error {
 // arms, and a lost connection or a passed deadline thaws. A watch ends with its
 // connection, so none can outlive its freeze and thaw a later one.
 func Watch(ctx context.Context, device Device, socket string) error {
+	return watch(ctx, device, func() (net.Listener, error) {
+		if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", socket)
+		if err != nil {
+			return nil, fmt.Errorf("listen for holds: %w", err)
+		}
+		return listener, nil
+	})
+}
+
+// watch is Watch on any listener. It thaws first and listens later: no hold can begin
+// before what an earlier life left behind is thawed.
+func watch(ctx context.Context, device Device, listen func() (net.Listener, error)) error {
 	if err := thawed(device); err != nil {
 		return fmt.Errorf("thaw on start: %w", err)
 	}
-	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", socket)
+	listener, err := listen()
 	if err != nil {
-		return fmt.Errorf("listen for holds: %w", err)
+		return err
 	}
 	go func() { <-ctx.Done(); _ = listener.Close() }()
 	for {
@@ -54,7 +66,9 @@ func Watch(ctx context.Context, device Device, socket string) error {
 
 func watchOne(conn net.Conn, device Device) {
 	defer func() { _ = conn.Close() }()
-	asked := lines(conn)
+	over := make(chan struct{})
+	defer close(over)
+	asked := lines(conn, over)
 	var millis int64
 	if _, err := fmt.Sscanf(<-asked, "arm %d", &millis); err != nil {
 		return // never armed: nothing can be frozen by this hold

@@ -250,3 +250,38 @@ func TestGuard(t *testing.T) {
 		t.Errorf("Guard: %v, want the thaw's error", err)
 	}
 }
+
+// A second hold is not armed, so that it cannot freeze, while the first goes on.
+func TestWatchServesOneHoldAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &listener{conns: make(chan net.Conn, 2)}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- watch(ctx, &fakeDevice{}, func() (net.Listener, error) { return l, nil }) }()
+		var lines [2]string
+		var holds [2]net.Conn
+		for i := range holds {
+			hold, dog := net.Pipe()
+			holds[i] = hold
+			l.conns <- dog
+			go func() {
+				_, _ = io.WriteString(hold, "arm 60000\n")
+				lines[i], _ = bufio.NewReader(hold).ReadString('\n')
+			}()
+			synctest.Wait()
+		}
+		if lines[0] != "armed\n" || lines[1] != "" {
+			t.Errorf("the holds were answered %q", lines)
+		}
+		_ = holds[0].Close()
+		synctest.Wait()
+		if lines[1] != "armed\n" {
+			t.Errorf("after the first had ended, the second was answered %q", lines[1])
+		}
+		_ = holds[1].Close()
+		stop()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("ended with %v", err)
+		}
+	})
+}

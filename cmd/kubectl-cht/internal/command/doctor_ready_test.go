@@ -39,6 +39,7 @@ func someCHT(driver string) []client.Object {
 	deployment.Spec.Template.Labels = label
 	claim := &corev1.PersistentVolumeClaim{ObjectMeta: meta("couchdb-claim0", nil), Spec: corev1.PersistentVolumeClaimSpec{VolumeName: "pv"}, Status: corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimBound}}
 	volume := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "pv"}}
+	volume.Spec.ClaimRef = &corev1.ObjectReference{Namespace: claim.Namespace, Name: claim.Name}
 	volume.Spec.HostPath = &corev1.HostPathVolumeSource{Path: "/var/lib/rancher/k3s/storage/x"}
 	if driver != "" {
 		volume.Spec.HostPath, volume.Spec.CSI = nil, &corev1.CSIPersistentVolumeSource{Driver: driver, VolumeHandle: "h"}

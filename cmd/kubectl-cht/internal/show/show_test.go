@@ -180,6 +180,33 @@ Restore it: kubectl cht restore --from lost/nightly --uid u-9 --to NAMESPACE
 Delete it:  kubectl cht delete backup nightly -n lost --uid u-9`)
 }
 
+func TestFilesCell(t *testing.T) {
+	of := func(c *metav1.Condition, volumes ...api.VolumeStatus) *api.Backup {
+		b := &api.Backup{Status: api.BackupStatus{Volumes: volumes}}
+		if c != nil {
+			b.Status.Conditions = []metav1.Condition{*c}
+		}
+		return b
+	}
+	copied := func(complete bool) api.VolumeStatus {
+		return api.VolumeStatus{Method: api.MethodFile, File: &api.FileVolume{Repository: "r", Size: resource.NewQuantity(2<<30, resource.BinarySI), Sent: resource.NewQuantity(30<<20, resource.BinarySI), Complete: complete}}
+	}
+	for want, b := range map[string]*api.Backup{
+		"-":                  of(nil, api.VolumeStatus{Snapshot: "s"}),
+		"60 MiB sent":        of(nil, copied(true), copied(true)),
+		"1/2":                of(nil, copied(true), copied(false)),
+		"failed: CopierLost": of(&metav1.Condition{Type: api.ConditionFileCopied, Status: metav1.ConditionFalse, Reason: api.ReasonCopierLost}, copied(true), copied(false)),
+		"failed: NoCatalog":  of(&metav1.Condition{Type: api.ConditionFileCopied, Status: metav1.ConditionFalse, Reason: api.ReasonNoCatalog}),
+	} {
+		if got := filesCell(b); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	if got := total(of(nil, copied(true), copied(true)).Status.Volumes); got != "4 GiB" {
+		t.Errorf("%s of files", got)
+	}
+}
+
 func TestTable(t *testing.T) {
 	deleting := completed()
 	deleting.Name, deleting.DeletionTimestamp, deleting.Status.Volumes[0].RestoreSize = "old", &metav1.Time{Time: start}, nil

@@ -14,7 +14,7 @@ import (
 func Status(r status.Report, wide bool, paint Paint) []string {
 	head := []string{"STATE", "NAMESPACE", "LAST GOOD", "RECOVERY POINT", "VERIFIED", "NEXT RUN", "STALL", "SIZE", "GROWTH"}
 	if wide {
-		head = append(head, "DOCUMENTS", "GOOD", "FAILED", "RECOVERY TOOK", "SCHEDULES")
+		head = append(head, "DOCUMENTS", "GOOD", "FAILED", "RECOVERY TOOK", "FILE COPY", "SCHEDULES")
 	}
 	rows := [][]string{append(head, "TROUBLE")}
 	for i := range r.Instances {
@@ -44,7 +44,7 @@ func statusRow(in *status.Instance, now time.Time, wide bool) []string {
 		if p := in.LastVerified; p != nil {
 			took = seconds(time.Duration(p.RestoreMilliseconds) * time.Millisecond)
 		}
-		row = append(row, documents, fmt.Sprint(in.Backups.Good), fmt.Sprint(in.Backups.Failed), took, orNone(strings.Join(in.Schedules, ",")))
+		row = append(row, documents, fmt.Sprint(in.Backups.Good), fmt.Sprint(in.Backups.Failed), took, fileCopyCell(in.LastFileCopy, now), orNone(strings.Join(in.Schedules, ",")))
 	}
 	return append(row, orNone(troubleText(in.Trouble, wide)))
 }
@@ -66,6 +66,14 @@ func proofCell(p *status.Proof, now time.Time) string {
 		return "never"
 	}
 	return string(p.Level) + " " + age(p.Time, now)
+}
+
+// fileCopyCell tells how old the files in the catalog are, and what the newest took.
+func fileCopyCell(c *status.FileCopy, now time.Time) string {
+	if c == nil {
+		return none
+	}
+	return fmt.Sprintf("%s, %s sent", age(c.CutTime, now), bytes(c.SentBytes))
 }
 
 // nextCell tells the next run as the clock on the wall of its zone shows it.

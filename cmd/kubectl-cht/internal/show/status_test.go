@@ -17,6 +17,7 @@ func aReport() status.Report {
 			{Level: status.Warning, Code: status.BackupsFailed, Words: "last backup failed: PodNotReady", Detail: "couchdb-2\x1b[2J\nis not ready"}}},
 		{Namespace: "medic", State: status.OK, LastGood: &status.GoodBackup{Name: "nightly-1", CutTime: start.Add(-8 * time.Hour), StallMilliseconds: &stall, DataBytes: &size, Documents: &documents},
 			LastVerified: &status.Proof{Backup: "nightly-0", Level: api.VerifyFull, Time: start.AddDate(0, 0, -3), RestoreMilliseconds: 65_000},
+			LastFileCopy: &status.FileCopy{Backup: "nightly-0", CutTime: start.Add(-32 * time.Hour), Bytes: 3 << 30, SentBytes: 50 << 20},
 			NextRun:      &status.Run{Schedule: "nightly", Time: start, TimeZone: "Africa/Nairobi"}, Growth: &status.Growth{BytesPerDay: 12 << 20, OverSeconds: 7 * 86400},
 			Backups: status.Tally{Good: 8, Failed: 1}, Schedules: []string{"nightly"}},
 	}}
@@ -28,9 +29,9 @@ STATE     NAMESPACE  LAST GOOD  RECOVERY POINT  VERIFIED  NEXT RUN             S
 critical  kilifi     -          -               never     running              -       -      -            never backed up; last backup failed: PodNotReady
 ok        medic      nightly-1  8h              Full 3d   Sun 1 Mar 04:00 EAT  210 ms  3 GiB  +12 MiB/day  -`)
 	equal(t, Status(aReport(), true, false), `
-STATE     NAMESPACE  LAST GOOD  RECOVERY POINT  VERIFIED  NEXT RUN             STALL   SIZE   GROWTH       DOCUMENTS  GOOD  FAILED  RECOVERY TOOK  SCHEDULES  TROUBLE
-critical  kilifi     -          -               never     running              -       -      -            -          0     0       -              -          never backed up; last backup failed: PodNotReady (couchdb-2[2J is not ready)
-ok        medic      nightly-1  8h              Full 3d   Sun 1 Mar 04:00 EAT  210 ms  3 GiB  +12 MiB/day  123456     8     1       1m5s           nightly    -`)
+STATE     NAMESPACE  LAST GOOD  RECOVERY POINT  VERIFIED  NEXT RUN             STALL   SIZE   GROWTH       DOCUMENTS  GOOD  FAILED  RECOVERY TOOK  FILE COPY         SCHEDULES  TROUBLE
+critical  kilifi     -          -               never     running              -       -      -            -          0     0       -              -                 -          never backed up; last backup failed: PodNotReady (couchdb-2[2J is not ready)
+ok        medic      nightly-1  8h              Full 3d   Sun 1 Mar 04:00 EAT  210 ms  3 GiB  +12 MiB/day  123456     8     1       1m5s           32h, 50 MiB sent  nightly    -`)
 }
 
 func TestStatusColour(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
 
@@ -49,7 +50,7 @@ func Table(l Listing, now time.Time) *metav1.Table {
 	for _, name := range []string{"Namespace", "Kind", "Name", "Phase", "Consistency", "Stall", "Cut", "Size", "Verified"} {
 		t.ColumnDefinitions = append(t.ColumnDefinitions, metav1.TableColumnDefinition{Name: name, Type: "string"})
 	}
-	for _, name := range []string{"Nodes", "Quiesce", "From", "Allowed", "Expires", "Held", "Copies", "Age", "UID"} {
+	for _, name := range []string{"Nodes", "Quiesce", "From", "Allowed", "Expires", "Held", "Copies", "Files", "Age", "UID"} {
 		t.ColumnDefinitions = append(t.ColumnDefinitions, metav1.TableColumnDefinition{Name: name, Type: "string", Priority: 1})
 	}
 	type sorted struct {
@@ -95,7 +96,7 @@ func backupRow(b *api.Backup, now time.Time) []any {
 	}
 	return []any{b.Namespace, kind, b.Name, phaseCell(Of(b), b.DeletionTimestamp), orNone(string(b.Status.Consistency)), stall,
 		micro(b.Status.CutTime, now), total(b.Status.Volumes), verifiedCell(b, now),
-		fmt.Sprint(b.Status.Nodes), orNone(string(b.Status.QuiesceMode)), importedFrom(b), orNone(strings.Join(b.Spec.AllowedNamespaces, ",")), none, heldCell(b, now), copiesCell(b), age(b.CreationTimestamp.Time, now), string(b.UID)}
+		fmt.Sprint(b.Status.Nodes), orNone(string(b.Status.QuiesceMode)), importedFrom(b), orNone(strings.Join(b.Spec.AllowedNamespaces, ",")), none, heldCell(b, now), copiesCell(b), filesCell(b), age(b.CreationTimestamp.Time, now), string(b.UID)}
 }
 
 // importedFrom tells what a Backup shows that is of another cluster.
@@ -109,7 +110,7 @@ func importedFrom(b *api.Backup) string {
 
 func recordRow(h catalog.Head, cut, now time.Time) []any {
 	return []any{orNone(h.Namespace), "backup", orNone(h.Name), "record only", none, none, age(cut, now), none, none,
-		none, none, none, orNone(strings.Join(h.AllowedNamespaces, ",")), none, orNone(clip(oneLine(h.Hold), widestHold)), none, age(cut, now), string(h.UID)}
+		none, none, none, orNone(strings.Join(h.AllowedNamespaces, ",")), none, orNone(clip(oneLine(h.Hold), widestHold)), none, none, age(cut, now), string(h.UID)}
 }
 
 func restoreRow(r *api.Restore, now time.Time) []any {
@@ -118,13 +119,13 @@ func restoreRow(r *api.Restore, now time.Time) []any {
 		kind = "drill"
 	}
 	return []any{r.Namespace, kind, r.Name, phaseCell(Of(r), r.DeletionTimestamp), none, none, micro(r.Status.CutTime, now), none, none,
-		fmt.Sprint(len(r.Status.Volumes)), none, r.Spec.Source.Namespace + "/" + r.Spec.Source.Name, none, expires(r, now), none, none, age(r.CreationTimestamp.Time, now), string(r.UID)}
+		fmt.Sprint(len(r.Status.Volumes)), none, r.Spec.Source.Namespace + "/" + r.Spec.Source.Name, none, expires(r, now), none, none, none, age(r.CreationTimestamp.Time, now), string(r.UID)}
 }
 
 // scheduleRow: the cut is that of its last good backup.
 func scheduleRow(s *api.BackupSchedule, now time.Time) []any {
 	return []any{s.Namespace, "schedule", s.Name, scheduleState(s), none, none, lastOf(s.Status.LastSuccessfulTime, now), none, none,
-		none, none, none, none, none, none, none, age(s.CreationTimestamp.Time, now), string(s.UID)}
+		none, none, none, none, none, none, none, none, age(s.CreationTimestamp.Time, now), string(s.UID)}
 }
 
 func phaseCell(s State, deleted *metav1.Time) string {
@@ -170,14 +171,42 @@ func copiesCell(b *api.Backup) string {
 	return fmt.Sprintf("%d/%d", done, len(b.Spec.EBS.Copies))
 }
 
+// filesCell tells what became of the files that go into the catalog's repository.
+func filesCell(b *api.Backup) string {
+	complete, files := 0, 0
+	for _, v := range b.Status.Volumes {
+		if v.File != nil {
+			files++
+			if v.File.Complete {
+				complete++
+			}
+		}
+	}
+	c := meta.FindStatusCondition(b.Status.Conditions, api.ConditionFileCopied)
+	switch {
+	case b.HasFiles():
+		_, sent := b.FileBytes()
+		return bytes(sent) + " sent"
+	case c != nil && c.Status == metav1.ConditionFalse:
+		return "failed: " + c.Reason
+	case files > 0:
+		return fmt.Sprintf("%d/%d", complete, files)
+	}
+	return none
+}
+
 // total is what a restore needs at least; unknown when one volume's size is.
 func total(volumes []api.VolumeStatus) string {
 	sum := int64(0)
 	for _, v := range volumes {
-		if v.RestoreSize == nil {
+		size := v.RestoreSize
+		if v.Method == api.MethodFile && v.File != nil {
+			size = v.File.Size
+		}
+		if size == nil {
 			return none
 		}
-		sum += v.RestoreSize.Value()
+		sum += size.Value()
 	}
 	if sum == 0 {
 		return none

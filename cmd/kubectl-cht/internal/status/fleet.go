@@ -45,13 +45,18 @@ type backup struct {
 	documents       *int64
 	ended           bool
 	phase           api.Phase
+	files           *FileCopy
+	// notCopied is why its files are not, which were to be copied; "" otherwise.
+	notCopied, notCopiedMessage string
 }
 
 type schedule struct {
-	name                   string
-	created                time.Time
-	expression, zone       string
-	jitter                 time.Duration
+	name             string
+	created          time.Time
+	expression, zone string
+	jitter           time.Duration
+	// copies is fileCopySchedule, "" for none.
+	copies                 string
 	suspended, drills      bool
 	observed               bool
 	ready                  *metav1.Condition
@@ -108,6 +113,12 @@ func (f *Fleet) AddBackup(b *api.Backup) {
 	if b.Proven() {
 		kept.verified = b.Status.Verified
 	}
+	if kept.good && b.HasFiles() {
+		size, sent := b.FileBytes()
+		kept.files = &FileCopy{Backup: b.Name, CutTime: b.Status.CutTime.UTC(), Bytes: size, SentBytes: sent}
+	} else if meta.IsStatusConditionFalse(b.Status.Conditions, api.ConditionFileCopied) {
+		kept.notCopied, kept.notCopiedMessage = why(b.Status.Conditions, api.ConditionFileCopied)
+	}
 	kept.phase = b.Status.Phase
 	kept.ended = kept.failed || b.Status.Phase == api.PhaseCompleted
 	if b.Status.CutTime != nil {
@@ -133,6 +144,9 @@ func (f *Fleet) AddSchedule(s *api.BackupSchedule) {
 		suspended: s.Spec.Suspend, drills: s.Spec.Drill != nil, observed: s.Status.ObservedGeneration > 0,
 		next: s.Status.Backups.NextTime, lastMissed: s.Status.LastMissed, missed: s.Status.MissedRuns,
 		active: s.Status.Backups.Active, waiting: s.Status.Backups.WaitingFor}
+	if s.Spec.FileCopySchedule != nil {
+		kept.copies = string(*s.Spec.FileCopySchedule)
+	}
 	kept.jitter = time.Duration(s.Status.JitterSeconds) * time.Second
 	if d := s.Status.Drills; d != nil {
 		kept.drillNext, kept.drillWaiting, kept.drillRun = d.NextTime, d.WaitingFor, d.Active

@@ -38,6 +38,7 @@ func (in *instance) judge(namespace string, now time.Time, looked bool) Instance
 		cut, age := last.cut.UTC(), int64(now.Sub(last.cut)/time.Second)
 		out.RecoveryPointTime, out.RecoveryPointAgeSeconds = &cut, &age
 	}
+	out.LastFileCopy = lastFileCopy(good)
 	out.LastVerified = in.proof()
 	out.NextRun = in.nextRun()
 	out.Growth = growth(good)
@@ -60,6 +61,17 @@ func (in *instance) good() []*backup {
 	}
 	slices.SortStableFunc(good, func(a, b *backup) int { return a.cut.Compare(b.cut) })
 	return good
+}
+
+// lastFileCopy gives the latest of good backups, in the order of their cuts, whose files
+// are copied.
+func lastFileCopy(good []*backup) *FileCopy {
+	for i := len(good) - 1; i >= 0; i-- {
+		if good[i].files != nil {
+			return good[i].files
+		}
+	}
+	return nil
 }
 
 // proof gives the latest of a backup that nothing speaks against since.

@@ -63,6 +63,9 @@ type Instance struct {
 	RecoveryPointTime *time.Time `json:"recoveryPointTime,omitempty"`
 	// RecoveryPointAgeSeconds is how long ago that was.
 	RecoveryPointAgeSeconds *int64 `json:"recoveryPointAgeSeconds,omitempty"`
+	// LastFileCopy is the good backup with the latest cut whose files are all in the
+	// catalog's repository.
+	LastFileCopy *FileCopy `json:"lastFileCopy,omitempty"`
 	// LastVerified is the latest proof of a backup of this instance.
 	LastVerified *Proof `json:"lastVerified,omitempty"`
 	// NextRun is the next run of the schedules that are not suspended.
@@ -88,6 +91,15 @@ type GoodBackup struct {
 	StallMilliseconds *int64          `json:"stallMilliseconds,omitempty"`
 	DataBytes         *int64          `json:"dataBytes,omitempty"`
 	Documents         *int64          `json:"documents,omitempty"`
+}
+
+// FileCopy is a backup whose files lie in the catalog.
+type FileCopy struct {
+	Backup  string    `json:"backup"`
+	CutTime time.Time `json:"cutTime"`
+	// Bytes of the files, and of what was sent for them, compressed and sealed.
+	Bytes     int64 `json:"bytes"`
+	SentBytes int64 `json:"sentBytes"`
 }
 
 // Proof is a restore that proved a backup.
@@ -151,6 +163,8 @@ const (
 	CrashConsistent  = "CrashConsistent"
 	NoCHT            = "NoCHT"
 	Restoring        = "Restoring"
+	FileCopyLate     = "FileCopyLate"
+	FilesNotCopied   = "FilesNotCopied"
 	Held             = "Held"
 )
 

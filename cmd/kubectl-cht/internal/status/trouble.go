@@ -43,6 +43,7 @@ func (in *instance) trouble(out *Instance, good []*backup, now time.Time, looked
 	if !lost {
 		t.schedules(in)
 		t.proof(in, out, good, now)
+		t.fileCopies(in, out, good, now)
 	}
 	if in.restoring != "" {
 		t.add(Note, Restoring, "", "restore %s is under way", in.restoring)

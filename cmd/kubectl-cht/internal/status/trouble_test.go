@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
@@ -20,6 +21,13 @@ func TestTrouble(t *testing.T) {
 	manyMissed := func(s *api.BackupSchedule) {
 		s.Status.MissedRuns, s.Status.LastMissed = 4, &metav1.Time{Time: ago(2 * time.Hour)}
 	}
+	copied := func(s *api.BackupSchedule) { s.Spec.FileCopySchedule = new(api.CronExpression("0 1 * * *")) }
+	files := func(b *api.Backup) {
+		b.Status.Volumes = []api.VolumeStatus{{Node: "couchdb", File: &api.FileVolume{Repository: "r", Tree: "t", Complete: true, Size: resource.NewQuantity(1<<30, resource.BinarySI), Sent: resource.NewQuantity(30<<20, resource.BinarySI)}}}
+	}
+	uncopied := func(b *api.Backup) {
+		b.Status.Conditions = append(b.Status.Conditions, conditions(api.ConditionFileCopied, metav1.ConditionFalse, api.ReasonCopierLost, "it is lost")...)
+	}
 	for _, tt := range []struct {
 		name    string
 		objects []any
@@ -29,6 +37,12 @@ func TestTrouble(t *testing.T) {
 		{"all is well", []any{nightly(), lastNight(), good(36 * time.Hour)}, OK, nil},
 		{"never backed up", []any{nightly()}, Critical, []string{"critical NeverBackedUp: never backed up"}},
 		{"nothing at all", nil, Critical, []string{"critical NeverBackedUp: never backed up", "warning NoSchedule: no schedule"}},
+		{"files as new as they shall be", []any{nightly(copied), good(12*time.Hour, proven(3*day)), good(36*time.Hour, files)}, OK, nil},
+		{"files that are old", []any{nightly(copied), lastNight(), good(61*time.Hour, files)}, Warning, []string{"warning FileCopyLate: copy of the files in the catalog is 2d13h old: two instants of fileCopySchedule of schedule nightly have passed without one"}},
+		{"no files at all", []any{nightly(copied), lastNight()}, Warning, []string{"warning FileCopyLate: copy of the files in the catalog is missing: two instants of fileCopySchedule of schedule nightly have passed without one"}},
+		{"files that nobody expects", []any{nightly(copied, suspended), lastNight()}, Warning, []string{"warning Suspended: suspended: nightly"}},
+		{"files that could not be copied", []any{nightly(), good(12*time.Hour, proven(3*day), uncopied), good(36*time.Hour, files)}, Warning, []string{"warning FilesNotCopied: files of backup b-12h0m0s were not copied: CopierLost"}},
+		{"… and were, since", []any{nightly(), good(12*time.Hour, proven(3*day), files), good(36*time.Hour, uncopied)}, OK, nil},
 		{"no schedule", []any{lastNight()}, Warning, []string{"warning NoSchedule: no schedule"}},
 		{"suspended", []any{nightly(suspended), lastNight()}, Warning, []string{"warning Suspended: suspended: nightly"}},
 		{"suspended, and old: nobody expects runs", []any{nightly(suspended), good(9*day, proven(day))}, Warning, []string{"warning Suspended: suspended: nightly"}},
