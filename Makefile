@@ -72,13 +72,14 @@ e2e: cluster-up
 ## load: a week of hourly backups of 20 instances in half an hour, on a control plane of
 ## its own; fails when a backup is lost or a line rises. Draws docs/images (LOAD_FLAGS=…).
 load:
+	mkdir -p $(BIN) docs/images
 	go run ./integration/load --out $(BIN)/load.csv $(LOAD_FLAGS)
-	mkdir -p docs/images
 	cd integration/load/lines && go run . --images $(CURDIR)/docs/images $(BIN)/load.csv
 
 ## load-quick: some hours of it, which are too few for lines: no backup lost, none twice
 ## when the leader is killed, and no object more than the kept ones account for.
 load-quick:
+	mkdir -p $(BIN)
 	go run ./integration/load --instances 2 --hours 12 --kills 1 --keep-hourly 3 --keep-daily 1 --out $(BIN)/load-quick.csv
 
 ## crash: kill the controller and what it works with at its side effects, and look from

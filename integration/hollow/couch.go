@@ -28,7 +28,7 @@ type Couch struct {
 
 // StartCouch starts one, with some documents, that keeps its files in dir. On an error
 // nothing is left running.
-func StartCouch(ctx context.Context, dir string, addresses []string) (c *Couch, err error) {
+func StartCouch(ctx context.Context, dir string, addresses []string) (_ *Couch, err error) {
 	hosts, err := loopback.Hosts(1)
 	if err != nil {
 		return nil, err
@@ -37,7 +37,7 @@ func StartCouch(ctx context.Context, dir string, addresses []string) (c *Couch, 
 	if err != nil {
 		return nil, err
 	}
-	c = &Couch{User: cluster.User, Password: cluster.Password, cluster: cluster}
+	c := &Couch{User: cluster.User, Password: cluster.Password, cluster: cluster}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Stop())

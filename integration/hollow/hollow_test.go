@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/medic/cht-backup/integration/couchdb/loopback"
 	"github.com/medic/cht-backup/snapshot/quiesce"
 	"github.com/medic/cht-backup/snapshot/quiesce/protocol"
 )
@@ -78,4 +79,17 @@ func TestHolds(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What cannot be listened on is an error, and nothing is left running.
+func TestCouchRefused(t *testing.T) {
+	if c, err := StartCouch(t.Context(), t.TempDir(), []string{"192.0.2.1"}); err == nil {
+		_ = c.Stop()
+		t.Error("an address of nobody's was taken")
+	}
+}
+
+func TestMain(m *testing.M) {
+	loopback.Run()
+	m.Run()
 }

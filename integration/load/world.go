@@ -57,11 +57,12 @@ func (w *world) bucket() string { return filepath.Join(w.dir, "bucket") }
 
 func instance(i int) string { return fmt.Sprintf("load-%03d", i) }
 
-// address is that of the CouchDB pod of an instance.
+// address is that of the CouchDB pod of an instance: by pid, so that two runs on one
+// machine do not meet.
 func address(namespace string) string {
 	i := 0
 	_, _ = fmt.Sscanf(namespace, "load-%d", &i) // another's has no pod here
-	return fmt.Sprintf("127.201.0.%d", i+1)
+	return fmt.Sprintf("127.%d.%d.%d", 201+os.Getpid()>>8%50, os.Getpid()%256, i+1)
 }
 
 func (w *world) namespaces() (all []string) {
