@@ -13,7 +13,7 @@ export COUCHDB_IMAGE
 BIN := $(CURDIR)/bin
 E2E_TIMEOUT ?= 75m
 
-.PHONY: all test unit mutants fuzz e2e crash demo bench dist lint generate check-generated build cluster-up cluster-down verify-modules vulncheck
+.PHONY: all test unit mutants fuzz e2e crash load load-quick demo bench dist lint generate check-generated build cluster-up cluster-down verify-modules vulncheck
 
 all: build
 
@@ -23,12 +23,13 @@ build:
 ## test: all tests, from nothing. Ends with go test's own lines.
 ## The cluster comes before the unit tests: some of them need the Debian packages
 ## that it installs.
-test: verify-modules check-generated lint cluster-up unit mutants crash e2e
+test: verify-modules check-generated lint cluster-up unit mutants load-quick crash e2e
 
 ## verify-modules: what was downloaded is what go.sum says, also of what lay here before.
 verify-modules:
 	go mod verify
 	cd integration/checks && go mod verify
+	cd integration/load/lines && go mod verify
 	cd integration/testbed && go mod verify
 
 ## vulncheck: known vulnerabilities in what the programs call. It reads Go's database from
@@ -44,8 +45,9 @@ TESTBED_PACKAGES = $$(go list -f '{{.Dir}}' ./... | grep -v -e /cmd/node$$ -e /c
 
 unit: $(BIN)/validate-krew-manifest
 	go vet ./...
-	go test ./api/... ./snapshot/... ./restore/... ./schedule/... ./cmd/... ./integration/compose/... ./integration/couchdb/... ./integration/chart/... ./integration/cht/... ./integration/demo/... ./integration/bench/... ./integration/ec2/... ./integration/crash/... ./integration/dist/... ./integration/mutants/...
+	go test ./api/... ./snapshot/... ./restore/... ./schedule/... ./cmd/... ./integration/compose/... ./integration/couchdb/... ./integration/chart/... ./integration/cht/... ./integration/demo/... ./integration/bench/... ./integration/ec2/... ./integration/crash/... ./integration/dist/... ./integration/hollow/... ./integration/load/... ./integration/mutants/...
 	cd integration/checks && go vet ./... && go test ./...
+	cd integration/load/lines && go vet ./... && go test ./...
 	cd integration/testbed && go vet $(TESTBED_PACKAGES) && go test $(TESTBED_PACKAGES)
 
 ## mutants: takes one safety at a time out of the code, and demands that the test named
@@ -66,6 +68,19 @@ fuzz:
 ## cluster, COUCHDB_IMAGE=… for a real CouchDB).
 e2e: cluster-up
 	go test -count=1 -p 1 -parallel 4 -timeout $(E2E_TIMEOUT) $(E2E_FLAGS) ./integration/harness/... ./integration/e2e/...
+
+## load: a week of hourly backups of 20 instances in half an hour, on a control plane of
+## its own; fails when a backup is lost or a line rises. Draws docs/images (LOAD_FLAGS=…).
+load:
+	mkdir -p $(BIN) docs/images
+	go run ./integration/load --out $(BIN)/load.csv $(LOAD_FLAGS)
+	cd integration/load/lines && go run . --images $(CURDIR)/docs/images $(BIN)/load.csv
+
+## load-quick: some hours of it, which are too few for lines: no backup lost, none twice
+## when the leader is killed, and no object more than the kept ones account for.
+load-quick:
+	mkdir -p $(BIN)
+	go run ./integration/load --instances 2 --hours 12 --kills 1 --keep-hourly 3 --keep-daily 1 --out $(BIN)/load-quick.csv
 
 ## crash: kill the controller and what it works with at its side effects, and look from
 ## outside whether what is promised holds: make crash SEED=… N=… repeats a run.
@@ -118,6 +133,7 @@ lint: $(BIN)/golangci-lint lint-charts
 	@test -z "$$(gofmt -l api cmd snapshot restore schedule integration)" || { gofmt -l api cmd snapshot restore schedule integration; exit 1; }
 	$(BIN)/golangci-lint run ./...
 	cd integration/checks && $(BIN)/golangci-lint run --config $(CURDIR)/.golangci.yml ./...
+	cd integration/load/lines && $(BIN)/golangci-lint run --config $(CURDIR)/.golangci.yml ./...
 	cd integration/testbed && $(BIN)/golangci-lint run --config $(CURDIR)/.golangci.yml $(TESTBED_PACKAGES)
 
 ## lint-charts: kube-score on the charts as rendered for every platform. What it finds

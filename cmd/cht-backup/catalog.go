@@ -55,8 +55,8 @@ func (c config) setUpCatalog(mgr ctrl.Manager, direct client.Client, backups *sn
 		shown.Interval = 24 * time.Hour // it removes what an earlier catalog left
 		return nil, mgr.Add(shown)
 	}
-	place := &offsite.Place{URL: c.CatalogURL, Now: time.Now}
-	backups.Catalog = &offsite.Keeper{Place: place, Records: backups.Records, Events: backups.Events, Now: time.Now,
+	place := &offsite.Place{URL: c.CatalogURL, Now: now}
+	backups.Catalog = &offsite.Keeper{Place: place, Records: backups.Records, Events: backups.Events, Now: now,
 		Cluster: c.cluster(direct), Writer: bucket.Writer{Program: version, Recipients: c.CatalogRecipients}}
 	if c.CatalogSyncInterval == 0 {
 		return place, nil

@@ -291,8 +291,8 @@ func setUp(mgr ctrl.Manager, kube, lease *rest.Config, c config) error {
 	}
 	backups := &snapshot.Reconciler{
 		Client: direct, Exec: quiesce.Execer{Config: kube, Client: clientset}, Snapshotter: method.Snapshotter{CSI: csi.Snapshotter{Client: direct, Held: held}, EBS: cloud},
-		Records: records, Events: recorder, Transport: transport, Image: c.Image, Now: time.Now, Parallel: parallel, Served: namespaces,
-		After: &after.Worker{EC2: after.On(aws, c.ebsAccount).For, Kube: direct, Now: time.Now, Copies: c.EBSCopies},
+		Records: records, Events: recorder, Transport: transport, Image: c.Image, Now: now, Parallel: parallel, Served: namespaces,
+		After: &after.Worker{EC2: after.On(aws, c.ebsAccount).For, Kube: direct, Now: now, Copies: c.EBSCopies},
 	}
 	place, err := c.setUpCatalog(mgr, direct, backups)
 	if err != nil {
@@ -320,14 +320,14 @@ func setUp(mgr ctrl.Manager, kube, lease *rest.Config, c config) error {
 	}
 	records.Client = own
 	restores := &restore.Reconciler{Client: own, Records: records, Events: recorder, Transport: transport, Image: c.Image, Outside: c.IsolationOutside, Nameservers: nameservers("/etc/resolv.conf"),
-		ParallelDrills: c.ParallelDrills, EC2: ec2Of(aws), ClusterTag: c.EBSClusterTag, Served: namespaces, Narrow: c.narrow(), Now: time.Now}
+		ParallelDrills: c.ParallelDrills, EC2: ec2Of(aws), ClusterTag: c.EBSClusterTag, Served: namespaces, Narrow: c.narrow(), Now: now}
 	if files != nil {
 		restores.Repositories, restores.Fillers = readers{files}, restore.PodFillers{Exec: podexec.Runner{Config: kube, Client: clientset}}
 	}
 	if err := restores.Setup(mgr, c.ParallelRestores); err != nil {
 		return err
 	}
-	schedules := &schedule.Reconciler{Client: direct, Events: recorder, Served: namespaces, Now: time.Now}
+	schedules := &schedule.Reconciler{Client: direct, Events: recorder, Served: namespaces, Now: now}
 	return schedules.Setup(mgr)
 }
 

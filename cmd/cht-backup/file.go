@@ -68,16 +68,16 @@ func (c config) setUpFiles(mgr ctrl.Manager, kube *rest.Config, direct client.Wi
 		return nil, err
 	}
 	store := &repositories.Store{Client: direct, Namespace: c.Namespace, Catalog: place, Recipients: recipients, Options: repo.Options{Budget: packsInMemory, PackSize: packSize, Spare: spare}}
-	tender := &file.Tender{Repositories: store, Known: known(direct, backups.Records, place), Now: time.Now}
+	tender := &file.Tender{Repositories: store, Known: known(direct, backups.Records, place), Now: now}
 	copies := int64(c.FileCopies)
-	files := &file.Snapshotter{Client: direct, Copiers: copiers{podexec.Runner{Config: kube, Client: clientset}}, Repositories: store, Image: c.Image, Now: time.Now,
+	files := &file.Snapshotter{Client: direct, Copiers: copiers{podexec.Runner{Config: kube, Client: clientset}}, Repositories: store, Image: c.Image, Now: now,
 		Turns: semaphore.NewWeighted(copies), Slots: semaphore.NewWeighted(copies * filesAtOnce), Deleted: tender.Deleted}
 	backups.Files = files
 	if m, is := backups.Snapshotter.(method.Snapshotter); is {
 		m.File = files
 		backups.Snapshotter = m
 	}
-	handed := &repositories.Handed{Store: store, Records: backups.Records, Now: time.Now}
+	handed := &repositories.Handed{Store: store, Records: backups.Records, Now: now}
 	for _, runnable := range []ctrlRunnable{files, tender, handed} {
 		if err := mgr.Add(runnable); err != nil {
 			return nil, err

@@ -93,6 +93,17 @@ func Start(ctx context.Context, log io.Writer, controller bool) (*Cluster, error
 	})
 }
 
+// Connect gives a cluster that there is, and that needs none of our images: what runs in
+// it is played.
+func Connect(kubeconfig string) (*Cluster, error) {
+	root, err := source()
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{root: root, Kubeconfig: kubeconfig}
+	return c, c.connect()
+}
+
 func foreignImages(prefix, couchdb string) Images {
 	var images Images
 	for _, kind := range allImages {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,6 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/medic/cht-backup/integration/bench/worker"
+	"github.com/medic/cht-backup/integration/child"
 )
 
 // binary is the product's, and what goes with it.
@@ -93,11 +93,9 @@ func (f *fleet) makeHome(ctx context.Context, dir string) error {
 
 // process is a running controller.
 type process struct {
-	cmd     *exec.Cmd
+	*child.Process
 	metrics string // URL
 	log     string
-	ended   chan struct{}
-	err     error
 }
 
 // startController starts one and returns when it has nothing more to do.
@@ -106,30 +104,18 @@ func (f *fleet) startController(ctx context.Context, parallel, perDriver int, re
 	if err != nil {
 		return nil, err
 	}
-	p := &process{metrics: "http://" + port + "/metrics", log: filepath.Join(f.binary.dir, "controller.log"), ended: make(chan struct{})}
+	p := &process{metrics: "http://" + port + "/metrics", log: filepath.Join(f.binary.dir, "controller.log")}
 	log, err := os.Create(p.log)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = log.Close() }() // the process has its own
-	p.cmd = exec.Command(f.binary.file, "controller", "--namespace="+home, "--image=fleet/cht-backup", "--metrics-address="+port, "--health-address=0",
+	cmd := exec.Command(f.binary.file, "controller", "--namespace="+home, "--image=fleet/cht-backup", "--metrics-address="+port, "--health-address=0",
 		"--leader-election=false", fmt.Sprintf("--parallel-backups=%d", parallel), fmt.Sprintf("--parallel-backups-per-driver=%d", perDriver),
 		fmt.Sprintf("--requests-per-second=%g", requests))
-	p.cmd.Env = append(os.Environ(), "KUBECONFIG="+f.kubeconfig)
-	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started := make(chan error)
-	go func() {
-		// A death signal is tied to the thread that started the process.
-		runtime.LockOSThread()
-		err := p.cmd.Start()
-		started <- err
-		if err == nil {
-			p.err = p.cmd.Wait()
-			close(p.ended)
-		}
-	}()
-	if err := <-started; err != nil {
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+f.kubeconfig)
+	cmd.Stdout, cmd.Stderr = log, log
+	if p.Process, err = child.Start(cmd); err != nil {
 		return nil, fmt.Errorf("start the controller: %w", err)
 	}
 	if err := p.settle(ctx); err != nil {
@@ -151,7 +137,7 @@ func (p *process) settle(ctx context.Context) error {
 		}
 		last = now
 		select {
-		case <-p.ended:
+		case <-p.Ended:
 			return p.died()
 		case <-ctx.Done():
 			return fmt.Errorf("start the controller: %w (%w)", context.Cause(ctx), err)
@@ -163,22 +149,22 @@ func (p *process) settle(ctx context.Context) error {
 // died tells why a controller ended that should not have.
 func (p *process) died() error {
 	text, _ := os.ReadFile(p.log)
-	return fmt.Errorf("the controller ended: %w\n%s", p.err, text[max(0, len(text)-2000):])
+	return fmt.Errorf("the controller ended: %w\n%s", p.Err, text[max(0, len(text)-2000):])
 }
 
 func (p *process) stop() {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	_ = p.Cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	select {
-	case <-p.ended:
+	case <-p.Ended:
 	case <-time.After(20 * time.Second):
-		_ = p.cmd.Process.Kill()
-		<-p.ended
+		_ = p.Cmd.Process.Kill()
+		<-p.Ended
 	}
 }
 
 // peak is the most memory that was ever resident, in bytes.
 func (p *process) peak() (float64, error) {
-	status, err := os.ReadFile("/proc/" + strconv.Itoa(p.cmd.Process.Pid) + "/status")
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(p.Cmd.Process.Pid) + "/status")
 	if err != nil {
 		return 0, err
 	}

@@ -3,20 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"path/filepath"
-	"strconv"
-	"sync"
 
-	"github.com/medic/cht-backup/integration/couchdb/loopback"
+	"github.com/medic/cht-backup/integration/hollow"
 )
-
-// documents in each of an instance's databases.
-const documents = 200
-
-var databases = []string{"medic", "medic-sentinel", "medic-users-meta", "medic-logs"}
 
 // address is that of the CouchDB pod of an instance: its own, on loopback.
 func address(namespace string) string {
@@ -24,67 +14,17 @@ func address(namespace string) string {
 	return fmt.Sprintf("127.200.%d.%d", i/250, i%250+1)
 }
 
-// startCouch starts one CouchDB, and forwards to it the address of each pod.
+// startCouch starts one CouchDB for all instances.
 func (f *fleet) startCouch(ctx context.Context, dir string) error {
-	hosts, err := loopback.Hosts(1)
-	if err != nil {
-		return err
-	}
-	cluster, err := loopback.Start(ctx, hosts, []string{filepath.Join(dir, "couchdb")})
-	if err != nil {
-		return err
-	}
-	f.ends = append(f.ends, cluster.Stop)
-	f.user, f.password = cluster.User, cluster.Password
-	c := cluster.Client(0, http.DefaultTransport)
-	var docs []any
-	for i := range documents {
-		docs = append(docs, map[string]any{"_id": fmt.Sprintf("document-%d", i), "type": "data_record", "fields": map[string]any{"number": i}})
-	}
-	for _, name := range databases {
-		if err := c.CreateDB(ctx, name); err != nil {
-			return fmt.Errorf("make database %s: %w", name, err)
-		}
-		if err := c.Do(ctx, http.MethodPost, "/"+name+"/_bulk_docs", map[string]any{"docs": docs}, nil); err != nil {
-			return fmt.Errorf("fill database %s: %w", name, err)
-		}
-	}
-	to := net.JoinHostPort(cluster.Hosts[0], strconv.Itoa(couchPort))
+	var addresses []string
 	for i := range f.o.largest() {
-		l, err := net.Listen("tcp", net.JoinHostPort(address(instance(i)), strconv.Itoa(couchPort)))
-		if err != nil {
-			return err
-		}
-		f.ends = append(f.ends, l.Close)
-		go forward(l, to)
+		addresses = append(addresses, address(instance(i)))
 	}
+	couch, err := hollow.StartCouch(ctx, filepath.Join(dir, "couchdb"), addresses)
+	if err != nil {
+		return err
+	}
+	f.ends = append(f.ends, couch.Stop)
+	f.user, f.password = couch.User, couch.Password
 	return nil
-}
-
-const couchPort = 5984
-
-func forward(l net.Listener, to string) {
-	for {
-		from, err := l.Accept()
-		if err != nil {
-			return // closed
-		}
-		go func() {
-			defer func() { _ = from.Close() }()
-			there, err := net.Dial("tcp", to)
-			if err != nil {
-				return
-			}
-			defer func() { _ = there.Close() }()
-			var both sync.WaitGroup
-			copied := func(into, out net.Conn) {
-				_, _ = io.Copy(into, out) // the end of either ends both
-				_ = into.Close()
-				_ = out.Close()
-			}
-			both.Go(func() { copied(there, from) })
-			both.Go(func() { copied(from, there) })
-			both.Wait()
-		}()
-	}
 }

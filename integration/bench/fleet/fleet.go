@@ -16,6 +16,7 @@ import (
 
 	"github.com/medic/cht-backup/integration/cht"
 	"github.com/medic/cht-backup/integration/harness"
+	"github.com/medic/cht-backup/integration/hollow"
 )
 
 // workers of this program at a time.
@@ -33,8 +34,8 @@ type fleet struct {
 	user, password string
 	// kubeconfig of the controller, "" while it has none.
 	kubeconfig string
-	holds      *holds
-	storage    *storage
+	holds      *hollow.Holds
+	began      bool // something may have been made
 	binary     binary
 	calls      *calls         // nil: not counted
 	ends       []func() error // what to end, the last first
@@ -76,30 +77,42 @@ func (f *fleet) begin(ctx context.Context) (err error) {
 		return err
 	}
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
-	f.holds, f.storage = newHolds(), &storage{client: f.client, o: f.o, seen: map[types.UID]*content{}}
-	node := &node{client: f.client, holds: f.holds}
-	f.ends = append(f.ends, func() error { stop(); return node.close() })
+	f.holds = &hollow.Holds{}
+	node, storage := f.node(), &hollow.Storage{Client: f.client, Driver: driver, Cut: f.o.cut, Ready: f.o.ready}
+	f.began = true
+	f.ends = append(f.ends, func() error { stop(); return node.Close() })
 	// From here on there may be something of an earlier run, which goes first.
-	if err := node.start(ctx, work, f.c); err != nil {
+	if err := node.Start(ctx, work, f.c.Config); err != nil {
 		return err
 	}
-	go f.storage.run(work)
+	go storage.Run(work)
 	if err := f.sweep(ctx); err != nil {
 		return fmt.Errorf("remove what an earlier run left: %w", err)
 	}
-	if err := node.register(ctx); err != nil {
+	if err := node.Register(ctx); err != nil {
 		return err
 	}
-	go node.live(work)
+	go node.Live(work)
 	if err := f.makeHome(ctx, dir); err != nil {
 		return err
 	}
 	return f.makeInstances(ctx)
 }
 
+const (
+	// nodeName is that of the node that is this program.
+	nodeName = "fleet"
+	// nodeTaint keeps all other pods away from it.
+	nodeTaint = "cht-backup.test/fleet"
+)
+
+func (f *fleet) node() *hollow.Node {
+	return &hollow.Node{Client: f.client, Name: nodeName, Taint: nodeTaint, Labels: map[string]string{mark: "node"}, Pods: 2 * most, Address: address, Holds: f.holds}
+}
+
 // end takes all away again.
 func (f *fleet) end(ctx context.Context) (err error) {
-	if f.storage != nil {
+	if f.began {
 		f.progress("removing everything")
 		err = f.sweep(ctx)
 	}

@@ -1,15 +1,9 @@
 package main
 
 import (
-	"bufio"
-	"encoding/json"
-	"io"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/medic/cht-backup/snapshot/quiesce"
-	"github.com/medic/cht-backup/snapshot/quiesce/protocol"
 )
 
 func TestOptions(t *testing.T) {
@@ -31,75 +25,6 @@ func TestAddresses(t *testing.T) {
 			t.Fatalf("instance %d: %s", i, address(instance(i)))
 		}
 		seen[address(instance(i))] = true
-	}
-}
-
-// The product's own command is what the node understands.
-func TestPauseBound(t *testing.T) {
-	if bound, err := pauseBound(quiesce.PauseCommand(time.Second)); err != nil || bound != quiesce.NodeBound(time.Second) {
-		t.Errorf("%s, %v", bound, err)
-	}
-	if _, err := pauseBound([]string{"sh", "-c", "rm", "-r", "5"}); err == nil {
-		t.Error("anything is run")
-	}
-}
-
-func TestHolds(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		after string // what is sent once it holds; "" ends the input
-		bound time.Duration
-		held  bool
-	}{
-		{"released", "release\n", time.Hour, true},
-		{"input ends", "", time.Hour, false},
-		{"another word", "more\n", time.Hour, false},
-		{"the deadline", "wait", time.Millisecond, false},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			h := newHolds()
-			in, send := io.Pipe()
-			said, out := io.Pipe()
-			done := make(chan error, 1)
-			go func() { done <- h.serve("i", tt.bound, in, out); _ = out.Close() }()
-			answers := bufio.NewScanner(said)
-			next := func() (m protocol.Message) {
-				t.Helper()
-				if !answers.Scan() || json.Unmarshal(answers.Bytes(), &m) != nil {
-					t.Fatalf("said %q", answers.Text())
-				}
-				return m
-			}
-			if m := next(); m.State != protocol.Ready {
-				t.Fatalf("%+v", m)
-			}
-			if _, err := io.WriteString(send, "hold\n"); err != nil {
-				t.Fatal(err)
-			}
-			if m := next(); m.State != protocol.Held {
-				t.Fatalf("%+v", m)
-			}
-			at := time.Now()
-			switch tt.after {
-			case "":
-				_ = send.Close()
-			case "wait":
-			default:
-				if _, err := io.WriteString(send, tt.after); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if m := next(); m.State != protocol.Released || m.Held != tt.held {
-				t.Errorf("%+v", m)
-			}
-			if err := <-done; err != nil {
-				t.Error(err)
-			}
-			_ = send.Close()
-			if tt.bound > time.Second && (!h.covered("i", at) || h.covered("j", at)) || h.covered("i", time.Now()) || h.covered("i", at.Add(-time.Hour)) {
-				t.Errorf("remembers %+v", h.of)
-			}
-		})
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,6 +14,7 @@ import (
 	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 
 	chtdeploy "github.com/medic/cht-backup/integration/cht"
+	"github.com/medic/cht-backup/integration/hollow"
 	"github.com/medic/cht-backup/snapshot/await"
 )
 
@@ -76,28 +76,9 @@ func (f *fleet) makeInstance(ctx context.Context, i int) error {
 	if err := f.client.Create(ctx, &corev1.Namespace{ObjectMeta: marked(namespace)}); err != nil {
 		return fmt.Errorf("create namespace %s: %w", namespace, err)
 	}
-	o := chtdeploy.Defaults(namespace, chtdeploy.Images{CouchDB: "fleet/couchdb", HAProxy: "fleet/haproxy", Tools: "fleet/tools"})
-	o.Nodes, o.Components.Ingress = 1, false
-	o.User, o.Password = f.user, f.password
-	o.Hostname, o.Toleration = nodeName, &corev1.Toleration{Key: nodeTaint, Operator: corev1.TolerationOpExists}
-	o.StaticVolumes = []chtdeploy.StaticVolume{{Source: corev1.PersistentVolumeSource{
-		CSI: &corev1.CSIPersistentVolumeSource{Driver: driver, VolumeHandle: "volume-" + namespace, FSType: "ext4"}}}}
-	objects, err := chtdeploy.Objects(o)
+	objects, err := hollow.Instance{Namespace: namespace, User: f.user, Password: f.password, Node: nodeName, Taint: nodeTaint, Driver: driver, Labels: map[string]string{mark: "true"}}.Objects()
 	if err != nil {
 		return err
-	}
-	none := int32(0)
-	for _, o := range objects {
-		switch o := o.(type) {
-		case *corev1.PersistentVolume:
-			o.Labels = map[string]string{mark: "true"}
-		case *corev1.Service:
-			o.Spec.Selector = nil // an address on loopback is none for an endpoint
-		case *appsv1.Deployment:
-			if o.Labels[chtdeploy.Label] != "couchdb" {
-				o.Spec.Replicas = &none // its object is backed up, its pods are not asked
-			}
-		}
 	}
 	return chtdeploy.Apply(ctx, f.client, objects)
 }

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/integration/hollow"
 	"github.com/medic/cht-backup/schedule"
 )
 
@@ -106,7 +107,7 @@ func (f *fleet) ended(ctx context.Context, p *process, n int, name string, heap 
 	work, stop := context.WithCancel(ctx)
 	defer stop()
 	finals := make(chan string, n)
-	go follow(work, f.client, func() client.ObjectList { return &api.BackupList{} }, func(o client.Object) {
+	go hollow.Follow(work, f.client, func() client.ObjectList { return &api.BackupList{} }, func(o client.Object) {
 		if b, ok := o.(*api.Backup); ok && b.Name == name && (b.Status.Phase == api.PhaseCompleted || b.Status.Phase == api.PhaseFailed) {
 			select {
 			case finals <- b.Namespace:
@@ -128,7 +129,7 @@ func (f *fleet) ended(ctx context.Context, p *process, n int, name string, heap 
 				f.progress("  %d of %d backups are done", len(done), n)
 				said = time.Now()
 			}
-		case <-p.ended:
+		case <-p.Ended:
 			return p.died()
 		case <-ctx.Done():
 			return fmt.Errorf("%d of %d backups ended: %w", len(done), n, context.Cause(ctx))
@@ -147,7 +148,7 @@ func (f *fleet) good(b api.Backup) error {
 		return fmt.Errorf("backup %s/%s is %s, by %s", b.Namespace, b.Name, b.Status.Consistency, b.Status.QuiesceMode)
 	}
 	for _, v := range b.Status.Volumes {
-		if v.CutTime == nil || !f.holds.covered(b.Namespace, v.CutTime.Time) {
+		if v.CutTime == nil || !f.holds.Covered(b.Namespace, v.CutTime.Time) {
 			return fmt.Errorf("backup %s/%s was cut at %v, when %s was not held", b.Namespace, b.Name, v.CutTime, v.Node)
 		}
 	}

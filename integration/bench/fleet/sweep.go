@@ -5,28 +5,14 @@ import (
 	"fmt"
 
 	snapv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	storagev1 "k8s.io/api/storage/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/integration/hollow"
 )
-
-// eachItem calls do with every object of a list.
-func eachItem(list client.ObjectList, do func(client.Object) error) error {
-	return meta.EachListItem(list, func(o runtime.Object) error {
-		object, ok := o.(client.Object)
-		if !ok {
-			return fmt.Errorf("%T is no object", o)
-		}
-		return do(object)
-	})
-}
 
 // backups of the fleet that are there.
 func (f *fleet) backups(ctx context.Context) ([]api.Backup, error) {
@@ -77,7 +63,7 @@ func (f *fleet) sweep(ctx context.Context) error {
 	if err := f.discard(ctx); err != nil {
 		return err
 	}
-	contents, err := f.storage.contents(ctx)
+	contents, err := f.contents(ctx)
 	if err != nil {
 		return err
 	}
@@ -100,13 +86,12 @@ func (f *fleet) sweep(ctx context.Context) error {
 			return err
 		}
 	}
-	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: leases, Name: nodeName}}
-	if err := f.client.Delete(ctx, lease); forget(err) != nil {
+	if err := f.node().Forget(ctx); err != nil {
 		return err
 	}
 	f.kubeconfig = ""
 	return f.gone(ctx, "the end of VolumeSnapshotContents", func() (int, error) {
-		left, err := f.storage.contents(ctx)
+		left, err := f.contents(ctx)
 		return len(left), err
 	})
 }
@@ -121,7 +106,7 @@ func (f *fleet) remove(ctx context.Context, kind client.ObjectList) error {
 			return 0, err
 		}
 		n := 0
-		err := eachItem(list, func(o client.Object) error {
+		err := hollow.EachItem(list, func(o client.Object) error {
 			n++
 			if asked[client.ObjectKeyFromObject(o)] || o.GetDeletionTimestamp() != nil {
 				return nil

@@ -79,6 +79,22 @@ func All(ctx context.Context, source, cache string, log io.Writer) (map[string]s
 	return paths, prune(cache)
 }
 
+// Plane returns the paths of what a control plane without a node consists of.
+func Plane(ctx context.Context, source, cache string, log io.Writer) (map[string]string, error) {
+	var wanted []target
+	for _, t := range targets {
+		if t.name == "node" || t.name == "snapshot-controller" {
+			wanted = append(wanted, t)
+		}
+	}
+	paths, err := binaries(ctx, source, cache, log, wanted)
+	if err != nil {
+		return nil, err
+	}
+	paths[CRDs], err = crds(ctx, source, cache)
+	return paths, err
+}
+
 func binaries(ctx context.Context, source, cache string, log io.Writer, wanted []target) (map[string]string, error) {
 	version, err := goTool(ctx, source, "env", "GOVERSION")
 	if err != nil {

@@ -36,6 +36,10 @@ const usage = `usage: testbed COMMAND
   netpol                    enforce NetworkPolicies as long as standard input stays open;
                             prints "enforcing" (built the first time)
   kubectl ARGS...           kubectl on this cluster (built the first time)
+  control-plane DIR         run a Kubernetes without nodes, on loopback and with its files in the new
+                            folder DIR, as long as standard input stays open: etcd, API server,
+                            controllers, scheduler, snapshot controller; prints its kubeconfig's path
+                            once it serves. Needs no root, and no other cluster
   storage COMMAND ID...     do what the cloud behind driver ebs.csi.aws.com does: snapshot VOLUME
                             SNAPSHOT, copy SNAPSHOT NEW, volume SNAPSHOT VOLUME BYTES,
                             blank VOLUME BYTES, delete-snapshot, delete-volume
@@ -71,6 +75,8 @@ func run(ctx context.Context, args []string) error {
 		return bed.Down(ctx)
 	case command == "lose" && len(rest) == 0:
 		return bed.Lose(ctx)
+	case command == "control-plane" && len(rest) == 1:
+		return controlPlane(ctx, bed, rest[0])
 	case command == "storage" && len(rest) > 0:
 		return storage(ctx, bed, rest)
 	case command == "status" && len(rest) == 0:

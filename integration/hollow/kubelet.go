@@ -1,4 +1,4 @@
-package main
+package hollow
 
 import (
 	"context"
@@ -30,7 +30,7 @@ const execProtocol = "v4.channel.k8s.io"
 
 // kubelet is the endpoint that the API server calls for exec.
 type kubelet struct {
-	holds  *holds
+	holds  *Holds
 	server *http.Server
 	host   string
 	port   int32
@@ -76,7 +76,7 @@ func selfSigned(host string) (tls.Certificate, error) {
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: nodeName}, IPAddresses: []net.IP{net.ParseIP(host)},
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "hollow"}, IPAddresses: []net.IP{net.ParseIP(host)},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err

@@ -1,4 +1,4 @@
-package main
+package hollow
 
 import (
 	"bufio"
@@ -12,32 +12,50 @@ import (
 	"github.com/medic/cht-backup/snapshot/quiesce/protocol"
 )
 
-// holds remembers when each instance was held.
-type holds struct {
+// Holds remembers when each instance was held.
+type Holds struct {
+	// Now is the clock by which it remembers; nil for the machine's.
+	Now func() time.Time
+
 	mu sync.Mutex
-	of map[string][]span
+	of map[string][]span // by namespace
 }
 
 type span struct{ from, to time.Time }
 
-func newHolds() *holds { return &holds{of: map[string][]span{}} }
-
-// covered tells whether an instance was held at a time.
-func (h *holds) covered(instance string, at time.Time) bool {
+// Covered tells whether an instance was held at a time.
+func (h *Holds) Covered(instance string, at time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.ContainsFunc(h.of[instance], func(s span) bool { return !at.Before(s.from) && !at.After(s.to) })
 }
 
-func (h *holds) add(instance string, s span) {
+func (h *Holds) add(instance string, s span) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.of == nil {
+		h.of = map[string][]span{}
+	}
 	h.of[instance] = append(h.of[instance], s)
+}
+
+// Forget forgets all that is over.
+func (h *Holds) Forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	clear(h.of)
+}
+
+func (h *Holds) now() time.Time {
+	if h.Now != nil {
+		return h.Now()
+	}
+	return time.Now()
 }
 
 // serve speaks the quiesce protocol for an instance: it holds from the word to the
 // word, to the end of input, or to the bound, and says which.
-func (h *holds) serve(instance string, bound time.Duration, in io.Reader, out io.Writer) error {
+func (h *Holds) serve(instance string, bound time.Duration, in io.Reader, out io.Writer) error {
 	said := json.NewEncoder(out)
 	words := make(chan string)
 	go func() {
@@ -61,7 +79,7 @@ func (h *holds) serve(instance string, bound time.Duration, in io.Reader, out io
 	case word != protocol.Hold:
 		return said.Encode(protocol.Message{State: protocol.Error, Text: fmt.Sprintf("%q is no word of mine", word)})
 	}
-	held := span{from: time.Now()}
+	held := span{from: h.now()}
 	over := time.NewTimer(bound)
 	defer over.Stop()
 	if err := said.Encode(protocol.Message{State: protocol.Held}); err != nil {
@@ -81,7 +99,7 @@ func (h *holds) serve(instance string, bound time.Duration, in io.Reader, out io
 			answer.Text = fmt.Sprintf("%q is no word of mine", word)
 		}
 	}
-	held.to = time.Now()
+	held.to = h.now()
 	h.add(instance, held)
 	return said.Encode(answer)
 }

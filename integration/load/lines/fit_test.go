@@ -1,0 +1,44 @@
+package main
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+func TestFit(t *testing.T) {
+	var noise *rand.Rand
+	var walk float64
+	for name, c := range map[string]struct {
+		of          func(h float64) float64
+		flat, rises bool
+		slope       float64
+	}{
+		"constant":                 {func(float64) float64 { return 50 }, true, false, 0},
+		"the same every day":       {func(h float64) float64 { return 100 + float64(int(h)%day) }, true, false, 0},
+		"noise":                    {func(float64) float64 { return 1000 + noise.NormFloat64() }, true, false, 0},
+		"neighbours alike":         {func(float64) float64 { walk = 0.6*walk + noise.NormFloat64(); return 1000 + walk }, true, false, 0},
+		"one more every hour":      {func(h float64) float64 { return 100 + h }, false, true, 1},
+		"a leak in much noise":     {func(h float64) float64 { return 1000 + 0.5*h + 3*noise.NormFloat64() }, false, true, 0.5},
+		"a leak and a daily wave":  {func(h float64) float64 { return 1000 + 0.5*h + 20*math.Sin(h/day*2*math.Pi) }, false, true, 0.5},
+		"certain, and immaterial":  {func(h float64) float64 { return 1e6 + h }, false, false, 1},
+		"it falls":                 {func(h float64) float64 { return 1000 - h }, false, false, -1},
+		"nothing":                  {func(float64) float64 { return 0 }, true, false, 0},
+		"from nothing, one a week": {func(h float64) float64 { return math.Floor(h / 60) }, false, true, 1.0 / 60},
+	} {
+		t.Run(name, func(t *testing.T) {
+			noise, walk = rand.New(rand.NewPCG(1, 2)), 0 //nolint:gosec // the same for every run
+			var hours, values []float64
+			for h := 84.0; h < 168; h++ {
+				hours, values = append(hours, h), append(values, c.of(h))
+			}
+			l, err := fit(hours, values)
+			if err != nil || l.flat() != c.flat || l.rises() != c.rises || math.Abs(l.slope-c.slope) > max(l.within, 1e-9) {
+				t.Errorf("%+v, flat %t, rises %t, %v", l, l.flat(), l.rises(), err)
+			}
+		})
+	}
+	if _, err := fit([]float64{1, 2, 3}, []float64{1, 2, 3}); err == nil {
+		t.Error("three hours make a line")
+	}
+}
