@@ -245,7 +245,7 @@ func (w *world) inPlace(ctx context.Context, t trial, name string) (how string, 
 	if err := w.clearAside(ctx, r); err != nil {
 		return how, err
 	}
-	return how, errors.Join(w.judge(ctx, nil))
+	return how, w.judge(ctx, nil)
 }
 
 // beside is the namespace that a trial restores into, "" if into none.
