@@ -113,6 +113,9 @@ func drawFault(r *rand.Rand, p point, what string) fault {
 	switch what {
 	case controllerKill:
 		f.lasts = time.Duration(r.IntN(1000)) * time.Millisecond
+		if r.IntN(6) == 0 {
+			f.lasts += stall + slack // whoever is held must be let go without it
+		}
 	case apiAway, bucketAway, kubeletKill, driverKill, serverKill:
 		f.lasts = time.Duration(200+r.IntN(3000)) * time.Millisecond
 	case answerLost:

@@ -61,6 +61,7 @@ func (s *script) pass(name string) *fault {
 		return nil
 	}
 	f := s.left[0]
+	f.at = name
 	s.left, s.passed, s.struck = s.left[1:], map[string]int{}, append(s.struck, f)
 	return &f
 }

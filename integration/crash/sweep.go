@@ -13,9 +13,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -99,12 +97,7 @@ func sweep(ctx context.Context, c *harness.Cluster) error {
 	for i := range spaces.Items {
 		name := spaces.Items[i].Name
 		ours[name] = true
-		for _, list := range []client.ObjectList{&api.RestoreList{}, &api.BackupList{}, &snapv1.VolumeSnapshotList{}} {
-			if err := letGo(ctx, c, list, client.InNamespace(name)); err != nil {
-				return err
-			}
-		}
-		if err := c.Client.Delete(ctx, &spaces.Items[i]); client.IgnoreNotFound(err) != nil {
+		if err := errors.Join(client.IgnoreNotFound(c.Client.Delete(ctx, &spaces.Items[i])), letGo(ctx, c, name)); err != nil {
 			return err
 		}
 	}
@@ -159,26 +152,19 @@ func removeFrom(ctx context.Context, c *harness.Cluster, o client.Object, policy
 }
 
 // letGo takes the finalizers of the product's objects, whose controller is gone.
-func letGo(ctx context.Context, c *harness.Cluster, list client.ObjectList, in client.ListOption) error {
-	if err := c.Client.List(ctx, list, in); err != nil {
-		return err
+func letGo(ctx context.Context, c *harness.Cluster, namespace string) error {
+	var restores api.RestoreList
+	var backups api.BackupList
+	err := errors.Join(c.Client.List(ctx, &restores, client.InNamespace(namespace)), c.Client.List(ctx, &backups, client.InNamespace(namespace)))
+	var all []client.Object
+	for i := range restores.Items {
+		all = append(all, &restores.Items[i])
 	}
-	return eachItem(list, func(o client.Object) error {
-		if _, is := o.(*snapv1.VolumeSnapshot); !is {
-			if err := c.Client.Patch(ctx, o, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))); client.IgnoreNotFound(err) != nil {
-				return err
-			}
-		}
-		return client.IgnoreNotFound(c.Client.Delete(ctx, o))
-	})
-}
-
-func eachItem(list client.ObjectList, do func(client.Object) error) error {
-	return meta.EachListItem(list, func(o runtime.Object) error {
-		object, is := o.(client.Object)
-		if !is {
-			return fmt.Errorf("%T is no object", o)
-		}
-		return do(object)
-	})
+	for i := range backups.Items {
+		all = append(all, &backups.Items[i])
+	}
+	for _, o := range all {
+		err = errors.Join(err, client.IgnoreNotFound(c.Client.Patch(ctx, o, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`)))))
+	}
+	return err
 }
