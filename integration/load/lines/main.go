@@ -36,10 +36,7 @@ func run(args []string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", flags.Arg(0), err)
 	}
-	from, err := t.last()
-	if err != nil {
-		return err
-	}
+	from := t.last()
 	fits, err := judge(t, from, out)
 	if *images != "" {
 		for _, p := range pictures {

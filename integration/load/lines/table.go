@@ -4,7 +4,6 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 )
 
@@ -43,14 +42,19 @@ func read(in io.Reader) (table, error) {
 	return t, nil
 }
 
-// last is where the last half begins. It must be one leader's: the memory of two
-// processes makes no line.
-func (t table) last() (int, error) {
+// warm is for how many hours a process that came to lead fills its caches.
+const warm = 2
+
+// last is where the last half begins; later where the leader changed later, since the
+// memory of two processes makes no line.
+func (t table) last() int {
 	from := len(t.hours) / 2
-	if led := slices.Compact(slices.Clone(t.leaders[from:])); len(led) > 1 {
-		return from, fmt.Errorf("%d processes led in the last half, %v: their memory is no line", len(led), led)
+	for i := from; i < len(t.hours); i++ {
+		if i > 0 && t.leaders[i] != t.leaders[i-1] {
+			from = i + warm
+		}
 	}
-	return from, nil
+	return min(from, len(t.hours)-1)
 }
 
 // changes are the hours in which another led than before.
