@@ -28,6 +28,9 @@ const (
 // many pods and snapshots are still on their way out.
 func (r *Reconciler) discard(ctx context.Context, b *api.Backup) (left int, err error) {
 	// Freezers first: their end thaws.
+	if err := r.letGo(ctx, b); err != nil {
+		return 0, err
+	}
 	pods, err := beside.Remove(ctx, r.Client, b, RoleFreezer, RoleCopier)
 	snapshots, snapshotErr := r.Snapshotter.Discard(ctx, b)
 	return pods + snapshots, errors.Join(err, snapshotErr, r.Records.Delete(ctx, b.UID))
@@ -101,6 +104,7 @@ func (r *Reconciler) remove(ctx context.Context, b *api.Backup) (again time.Dura
 	}
 	r.later.Delete(b.UID)
 	r.told.Delete(b.UID)
+	r.unthawed.Delete(b.UID)
 	base := b.DeepCopy()
 	controllerutil.RemoveFinalizer(b, api.Finalizer)
 	if err := r.Client.Patch(ctx, b, client.MergeFrom(base)); client.IgnoreNotFound(err) != nil {

@@ -45,6 +45,8 @@ type bench struct {
 	snaps   *fakeSnapshotter
 	couch   *fakeCouch
 	objects client.WithWatch
+	ran     []string // commands in pods
+	runErr  error
 }
 
 func newBench(t *testing.T, objects ...client.Object) *bench {
@@ -60,6 +62,10 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 	b.Reconciler = &Reconciler{Client: c, Snapshotter: b.snaps, Records: catalog.Store{Client: c, Namespace: home},
 		Events: events.NewFakeRecorder(1000), Transport: b.couch, Image: "cht-backup:test", Now: func() time.Time { return b.now },
 		Parallel: queue.Limits{Cluster: 8, Driver: 8}}
+	b.Run = func(_ context.Context, _, pod, _ string, command []string, _ io.Reader, _ io.Writer) error {
+		b.ran = append(b.ran, pod+": "+strings.Join(command, " "))
+		return b.runErr
+	}
 	return b
 }
 

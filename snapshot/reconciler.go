@@ -31,8 +31,10 @@ import (
 type Reconciler struct {
 	// Client reads from the API server, never from a cache: an attempt begun twice
 	// because of old news would be a second stall.
-	Client      client.WithWatch
-	Exec        quiesce.Execer
+	Client client.WithWatch
+	Exec   quiesce.Execer
+	// Run runs a command in a pod of ours.
+	Run         Run
 	Snapshotter Snapshotter
 	Records     catalog.Store
 	Events      events.EventRecorder
@@ -62,8 +64,10 @@ type Reconciler struct {
 	later sync.Map // types.UID to time.Time
 	// told are the phases that were last told of, of backups under way: one turn writes
 	// several down.
-	told sync.Map                   // types.UID to api.Phase
-	work func(types.NamespacedName) // hands a backup to the controller's workers
+	told sync.Map // types.UID to api.Phase
+	// unthawed is since when a backup's freezer pods did not thaw.
+	unthawed sync.Map                   // types.UID to time.Time
+	work     func(types.NamespacedName) // hands a backup to the controller's workers
 }
 
 // Reconcile brings one Backup forward. Which step is next follows from the

@@ -195,6 +195,43 @@ func TestCleanUpWaits(t *testing.T) {
 	}
 }
 
+// Both containers of a freezer pod were killed while it held: until one runs again, and
+// has thawed, the pod must stay. A machine that is gone holds nothing up for ever.
+func TestCleanUpThawsFirst(t *testing.T) {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "freezer", Namespace: ns, Labels: map[string]string{api.BackupUIDLabel: "uid-5", api.RoleLabel: RoleFreezer}},
+		Status: corev1.PodStatus{Phase: corev1.PodRunning}}
+	there := func(b *bench) bool {
+		return b.objects.Get(b.t.Context(), client.ObjectKeyFromObject(pod), &corev1.Pod{}) == nil
+	}
+	for _, tt := range []struct {
+		name string
+		then func(*bench)
+	}{
+		{"kubelet starts it again", func(b *bench) { b.runErr = nil }},
+		{"its machine is gone", func(b *bench) { b.now = b.now.Add(thawPatience + time.Second) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBench(t, pod.DeepCopy(), backup(in(api.PhaseCleaningUp, 1), func(b *api.Backup) {
+				b.Status.PendingReason, b.Status.PendingMessage = api.ReasonQuiesceLost, "couchdb: the stream ended"
+			}))
+			b.runErr = errors.New("container not running")
+			for range 3 {
+				got, _, err := b.reconcile()
+				if err == nil || !there(b) || got.Status.Phase != api.PhaseCleaningUp || !strings.Contains(ready(got).Message, "may be frozen") {
+					t.Fatalf("phase %s, %v, %s; the pod is there: %v", got.Status.Phase, err, ready(got).Message, there(b))
+				}
+			}
+			tt.then(b)
+			if got := b.run(); got.Status.Phase != api.PhaseFailed || ready(got).Message != "couchdb: the stream ended" || there(b) {
+				t.Errorf("phase %s, %s; the pod is there: %v", got.Status.Phase, ready(got).Message, there(b))
+			}
+			if want := "freezer: /cht-backup freezer thaw"; b.ran[0] != want {
+				t.Errorf("%q was run", b.ran)
+			}
+		})
+	}
+}
+
 // neighbour is another backup of the same namespace.
 func neighbour(name string, uid types.UID, created time.Duration, phase api.Phase) *api.Backup {
 	o := backup(in(phase, 1))

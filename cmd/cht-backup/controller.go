@@ -290,7 +290,7 @@ func setUp(mgr ctrl.Manager, kube, lease *rest.Config, c config) error {
 		return err
 	}
 	backups := &snapshot.Reconciler{
-		Client: direct, Exec: quiesce.Execer{Config: kube, Client: clientset}, Snapshotter: method.Snapshotter{CSI: csi.Snapshotter{Client: direct, Held: held}, EBS: cloud},
+		Client: direct, Exec: quiesce.Execer{Config: kube, Client: clientset}, Run: podexec.Runner{Config: kube, Client: clientset}.Run, Snapshotter: method.Snapshotter{CSI: csi.Snapshotter{Client: direct, Held: held}, EBS: cloud},
 		Records: records, Events: recorder, Transport: transport, Image: c.Image, Now: now, Parallel: parallel, Served: namespaces,
 		After: &after.Worker{EC2: after.On(aws, c.ebsAccount).For, Kube: direct, Now: now, Copies: c.EBSCopies},
 	}

@@ -38,6 +38,9 @@ func freezerCommand() *cobra.Command {
 		onVolume("guard", "Thaw at start and at the end, nothing between", func(cmd *cobra.Command, v *freezer.Volume) error {
 			return freezer.Guard(cmd.Context(), v)
 		}),
+		onVolume("thaw", "Thaw, whoever froze", func(_ *cobra.Command, v *freezer.Volume) error {
+			return freezer.Thaw(v)
+		}),
 		onVolume("watch", "Thaw when a hold is lost or late", func(cmd *cobra.Command, v *freezer.Volume) error {
 			return freezer.Watch(cmd.Context(), v, socket())
 		}))

@@ -13,6 +13,8 @@ var backups = []mutant{
 		"	r.noteStall(b, h, times)\n	if err != nil {\n		return 0, err\n	}\n", "	r.noteStall(b, h, times)\n	_ = err\n", "./snapshot", "TestFailuresAreRetriedOrNot"},
 	{"the wait for the pods of the attempt before", "snapshot/cleanup.go",
 		"	if left > 0 {\n		return stillThere, nil\n	}\n	b.Status.Volumes", "	_ = left\n	b.Status.Volumes", "./snapshot", "TestCleanUpWaits"},
+	{"the thaw before a freezer's pod is deleted", "snapshot/cleanup.go",
+		"	if err := r.letGo(ctx, b); err != nil {", "	if err := r.letGo(ctx, b); err != nil && false {", "./snapshot", "TestCleanUpThawsFirst"},
 	{"the record that goes before its snapshots", "snapshot/cleanup.go",
 		"} else if again, err := r.removeFromCatalog(ctx, b); err != nil || again > 0 {", "} else if again, err := time.Duration(0), error(nil); err != nil || again > 0 {", "./snapshot", "TestDeletionTakesTheRecordFirst"},
 	{"one operation at a time", "snapshot/admit.go",

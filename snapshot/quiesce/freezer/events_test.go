@@ -107,9 +107,10 @@ func (w *world) ofPod(s *session, p *pod, at string, add func(bool, string, func
 	add(h.hung != nil, at+"wakes", func() { close(h.hung); h.hung = nil })
 	add(p.guard.dead && h.gate == nil, at+"freezer starts", p.startGuard)
 	add(p.dog.dead, at+"watchdog starts", p.startDog)
-	// Of a pod that is deleted while neither container lives, nobody thaws the volume: both
-	// were killed within the stall, and the pod went before kubelet started one again.
-	add(w.replaced && s == w.sessions[0] && h.gate == nil && (!p.guard.dead || !p.dog.dead), at+"deleted", func() {
+	// The controller has the volume thawed first, by a command in the container freezer: so
+	// no pod is deleted while neither container lives, of which nobody would thaw.
+	add(w.replaced && s == w.sessions[0] && h.gate == nil && !p.guard.dead, at+"deleted", func() {
+		_ = Thaw(p.guard)
 		p.stopGuard() // SIGTERM
 		synctest.Wait()
 		p.killFreezer()

@@ -12,14 +12,15 @@ import (
 // Guard thaws whatever an earlier life of this container left frozen, then
 // waits for its end and thaws again.
 func Guard(ctx context.Context, device Device) error {
-	if err := thawed(device); err != nil {
+	if err := Thaw(device); err != nil {
 		return fmt.Errorf("thaw on start: %w", err)
 	}
 	<-ctx.Done()
-	return thawed(device)
+	return Thaw(device)
 }
 
-func thawed(device Device) error {
+// Thaw thaws whatever is frozen. That nothing is, is good.
+func Thaw(device Device) error {
 	if err := device.Thaw(); err != nil && !errors.Is(err, ErrNotFrozen) {
 		return err
 	}
@@ -46,7 +47,7 @@ func Watch(ctx context.Context, device Device, socket string) error {
 // watch is Watch on any listener. It thaws first and listens later: no hold can begin
 // before what an earlier life left behind is thawed.
 func watch(ctx context.Context, device Device, listen func() (net.Listener, error)) error {
-	if err := thawed(device); err != nil {
+	if err := Thaw(device); err != nil {
 		return fmt.Errorf("thaw on start: %w", err)
 	}
 	listener, err := listen()
@@ -57,7 +58,7 @@ func watch(ctx context.Context, device Device, listen func() (net.Listener, erro
 	for {
 		conn, err := listener.Accept()
 		if err != nil {
-			return errors.Join(context.Cause(ctx), thawed(device))
+			return errors.Join(context.Cause(ctx), Thaw(device))
 		}
 		// One at a time: two holds of one volume cannot both be right.
 		watchOne(conn, device)
@@ -85,7 +86,7 @@ func watchOne(conn net.Conn, device Device) {
 		}
 	case <-deadline.C:
 	}
-	if err := thawed(device); err != nil {
+	if err := Thaw(device); err != nil {
 		fmt.Fprintln(os.Stderr, "watchdog: thaw:", err)
 	}
 	// The holder may still be inside its freeze call, which ends after this thaw
@@ -94,11 +95,11 @@ func watchOne(conn net.Conn, device Device) {
 		select {
 		case _, open := <-asked:
 			if !open {
-				_ = thawed(device)
+				_ = Thaw(device)
 				return
 			}
 		case <-time.After(100 * time.Millisecond):
-			_ = thawed(device)
+			_ = Thaw(device)
 		}
 	}
 }
