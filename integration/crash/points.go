@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+
+	"github.com/medic/cht-backup/integration/relay"
 )
 
 // pointsFile is what --record writes: operation, name and how often, by tabs.
@@ -58,17 +60,9 @@ var background = []string{"leases", "events", "selfsubjectaccessreviews", "selfs
 
 // kubePoint names a request to the API server; "" is none that changes something.
 func kubePoint(method string, u *url.URL, body []byte) string {
-	parts := strings.Split(strings.Trim(u.Path, "/"), "/")
-	switch {
-	case parts[0] == "api" && len(parts) > 2:
-		parts = parts[2:]
-	case parts[0] == "apis" && len(parts) > 3:
-		parts = parts[3:]
-	default:
+	parts := relay.Resource(u)
+	if parts == nil {
 		return ""
-	}
-	if parts[0] == "namespaces" && len(parts) > 2 && parts[2] != "finalize" {
-		parts = parts[2:]
 	}
 	resource, sub := parts[0], ""
 	if len(parts) > 2 {

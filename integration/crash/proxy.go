@@ -8,14 +8,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/rest"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 )
@@ -101,25 +98,6 @@ func listen(s *script, to http.Handler, name func(*http.Request, []byte) string)
 	}}
 	go func() { _ = p.serve.Serve(l) }()
 	return p, nil
-}
-
-// toKube passes on to the API server, as the bearer of a token.
-func toKube(config *rest.Config, token string) (http.Handler, error) {
-	to, err := url.Parse(config.Host)
-	if err != nil {
-		return nil, err
-	}
-	tls, err := rest.TLSConfigFor(&rest.Config{TLSClientConfig: rest.TLSClientConfig{CAData: config.CAData}})
-	if err != nil {
-		return nil, err
-	}
-	return &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(to)
-			r.Out.Header.Set("Authorization", "Bearer "+token)
-		},
-		Transport: &http.Transport{TLSClientConfig: tls, MaxIdleConnsPerHost: 100}, FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0),
-	}, nil
 }
 
 // narrow shows a controller, which serves every namespace, only what is of one world, so

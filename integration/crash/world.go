@@ -22,6 +22,7 @@ import (
 	"github.com/medic/cht-backup/integration/cht"
 	"github.com/medic/cht-backup/integration/cht/couch"
 	"github.com/medic/cht-backup/integration/harness"
+	"github.com/medic/cht-backup/integration/relay"
 )
 
 const (
@@ -75,7 +76,7 @@ func (w *world) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	to, err := toKube(w.c.Config, token)
+	to, err := relay.To(w.c.Config, func() string { return token })
 	if err != nil {
 		return err
 	}

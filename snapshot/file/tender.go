@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
@@ -68,16 +69,8 @@ func (t *Tender) NeedLeaderElection() bool { return true }
 // Start looks after them until ctx ends.
 func (t *Tender) Start(ctx context.Context) error {
 	ctx = log.IntoContext(ctx, log.FromContext(ctx).WithName("repositories"))
-	tick := time.NewTicker(looked)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			t.Once(ctx)
-		}
-	}
+	wait.UntilWithContext(ctx, t.Once, looked)
+	return nil
 }
 
 // Once looks after those that are due, one after the other.

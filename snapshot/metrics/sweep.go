@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -80,18 +81,12 @@ type Sweeper struct {
 
 // Start looks now and then, until ctx ends.
 func (s Sweeper) Start(ctx context.Context) error {
-	ticks := time.NewTicker(sweepEvery)
-	defer ticks.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticks.C:
-			if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
-				log.FromContext(ctx).Error(err, "series of namespaces that are gone could not be looked for")
-			}
+	wait.UntilWithContext(ctx, func(ctx context.Context) {
+		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
+			log.FromContext(ctx).Error(err, "series of namespaces that are gone could not be looked for")
 		}
-	}
+	}, sweepEvery)
+	return nil
 }
 
 // Sweep looks once.

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"net/http/httputil"
 	"net/url"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/medic/cht-backup/integration/bench/page"
+	"github.com/medic/cht-backup/integration/relay"
 )
 
 // calls stands between a controller and the API server and counts what is asked.
@@ -32,22 +32,10 @@ type calls struct {
 }
 
 func countCalls(config *rest.Config) (*calls, error) {
-	to, err := url.Parse(config.Host)
-	if err != nil {
-		return nil, err
-	}
-	tls, err := rest.TLSConfigFor(&rest.Config{TLSClientConfig: rest.TLSClientConfig{CAData: config.CAData}})
-	if err != nil {
-		return nil, err
-	}
 	c := &calls{of: map[string]int{}}
-	proxy := &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(to)
-			r.Out.Header.Set("Authorization", "Bearer "+c.token)
-		},
-		Transport:     &http.Transport{TLSClientConfig: tls, MaxIdleConnsPerHost: 100},
-		FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0),
+	to, err := relay.To(config, func() string { return c.token })
+	if err != nil {
+		return nil, err
 	}
 	if c.l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		return nil, err
@@ -55,7 +43,7 @@ func countCalls(config *rest.Config) (*calls, error) {
 	c.url = "http://" + c.l.Addr().String()
 	server := &http.Server{ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.count(r)
-		proxy.ServeHTTP(w, r)
+		to.ServeHTTP(w, r)
 	})}
 	go func() { _ = server.Serve(c.l) }()
 	return c, nil
@@ -69,17 +57,9 @@ func (c *calls) count(r *http.Request) {
 
 // what is asked: the method, the resource, and whether one is named.
 func what(method string, u *url.URL) string {
-	parts := strings.Split(strings.Trim(u.Path, "/"), "/")
-	switch {
-	case parts[0] == "api" && len(parts) > 2:
-		parts = parts[2:]
-	case parts[0] == "apis" && len(parts) > 3:
-		parts = parts[3:]
-	default:
+	parts := relay.Resource(u)
+	if parts == nil {
 		return method + " " + u.Path
-	}
-	if parts[0] == "namespaces" && len(parts) > 2 {
-		parts = parts[2:]
 	}
 	resource := parts[0]
 	if len(parts) > 2 {

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -49,18 +50,12 @@ func (h *Handed) NeedLeaderElection() bool { return true }
 // Start looks after the keys until ctx ends.
 func (h *Handed) Start(ctx context.Context) error {
 	ctx = log.IntoContext(ctx, log.FromContext(ctx).WithName("keys"))
-	tick := time.NewTicker(handedLook)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			if err := h.Once(ctx); err != nil && ctx.Err() == nil {
-				log.FromContext(ctx).Error(err, "keys that were handed over to restore with are not all taken back yet")
-			}
+	wait.UntilWithContext(ctx, func(ctx context.Context) {
+		if err := h.Once(ctx); err != nil && ctx.Err() == nil {
+			log.FromContext(ctx).Error(err, "keys that were handed over to restore with are not all taken back yet")
 		}
-	}
+	}, handedLook)
+	return nil
 }
 
 // Once takes back those that are not needed now.
