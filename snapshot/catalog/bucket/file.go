@@ -54,7 +54,7 @@ func writeWhole(path string, text []byte, once bool) (err error) {
 		return err
 	}
 	defer func() { _ = os.Remove(f.Name()) }()
-	_, err = f.Write(text)
+	_, err = f.Write(text[direct(f, text):])
 	if err = errors.Join(err, f.Chmod(0o640), f.Sync(), f.Close()); err != nil {
 		return err
 	}
