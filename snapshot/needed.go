@@ -6,17 +6,12 @@ import (
 	"slices"
 	"time"
 
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/paged"
 )
 
-const (
-	// neededAgain is how soon it is looked again whether a restore has ended.
-	neededAgain = 10 * time.Second
-	// restoresPage bounds one page of a list of restores.
-	restoresPage = 500
-)
+// neededAgain is how soon it is looked again whether a restore has ended.
+const neededAgain = 10 * time.Second
 
 // neededBy names a restore that reads the files of a backup, "" for none. A snapshot
 // is kept by its driver until the volumes that are made of it are there; nobody keeps
@@ -25,18 +20,17 @@ func (r *Reconciler) neededBy(ctx context.Context, b *api.Backup) (string, error
 	if !slices.ContainsFunc(b.Status.Volumes, func(v api.VolumeStatus) bool { return v.File != nil }) {
 		return "", nil
 	}
-	var restores api.RestoreList
-	for more := true; more; more = restores.Continue != "" {
-		if err := r.Client.List(ctx, &restores, client.Limit(restoresPage), client.Continue(restores.Continue)); err != nil {
-			return "", fmt.Errorf("list restores, to see whether one reads the files of backup %s/%s: %w", b.Namespace, b.Name, err)
-		}
-		for i := range restores.Items {
-			if reads(&restores.Items[i], b) {
-				return fmt.Sprintf("%s/%s (%s)", restores.Items[i].Namespace, restores.Items[i].Name, restores.Items[i].Status.Phase), nil
+	who := ""
+	if err := paged.Each(ctx, r.Client, &api.RestoreList{}, func(page *api.RestoreList) {
+		for i := range page.Items {
+			if one := &page.Items[i]; who == "" && reads(one, b) {
+				who = fmt.Sprintf("%s/%s (%s)", one.Namespace, one.Name, one.Status.Phase)
 			}
 		}
+	}); err != nil {
+		return "", fmt.Errorf("list restores, to see whether one reads the files of backup %s/%s: %w", b.Namespace, b.Name, err)
 	}
-	return "", nil
+	return who, nil
 }
 
 // reads tells whether a restore may still need what a backup has: its files, and to

@@ -9,16 +9,13 @@ import (
 	"path/filepath"
 	"time"
 
-	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/integration/account"
 	"github.com/medic/cht-backup/integration/cht"
 	"github.com/medic/cht-backup/integration/cht/couch"
 	"github.com/medic/cht-backup/integration/harness"
@@ -130,40 +127,13 @@ func (w *world) makeNamespace(ctx context.Context, name string) error {
 
 // account makes what the chart gives a controller, and a token of it.
 func (w *world) account(ctx context.Context) (string, error) {
-	text, err := os.ReadFile(filepath.Join(w.root, "charts/cht-backup/files/role.yaml"))
-	if err != nil {
-		return "", err
-	}
-	role := &rbacv1.ClusterRole{}
-	if err := yaml.Unmarshal(text, role); err != nil {
-		return "", fmt.Errorf("read the chart's role: %w", err)
-	}
-	meta := metav1.ObjectMeta{Name: w.name, Labels: map[string]string{mark: "true"}}
-	role.ObjectMeta = meta
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.home, Name: "controller"}}
-	binding := &rbacv1.ClusterRoleBinding{ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
-		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: w.home, Name: account.Name}}}
-	for _, o := range []client.Object{role, account, binding} {
-		if err := w.c.Client.Create(ctx, o); err != nil {
-			return "", err
-		}
-	}
-	hours := int64(12 * 3600)
-	token := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &hours}}
-	if err := w.c.Client.SubResource("token").Create(ctx, account, token); err != nil {
-		return "", fmt.Errorf("get a token for the controller: %w", err)
-	}
-	return token.Status.Token, nil
+	a := account.Account{Chart: filepath.Join(w.root, "charts/cht-backup"), Name: w.name, Namespace: w.home, Labels: map[string]string{mark: "true"}}
+	return a.Make(ctx, w.c.Client, func(ctx context.Context, o client.Object) error { return w.c.Client.Create(ctx, o) })
 }
 
 func (w *world) writeConfig(token string) error {
-	config := clientcmdapi.NewConfig()
-	config.Clusters["testbed"] = &clientcmdapi.Cluster{Server: w.kube.url}
-	config.AuthInfos["controller"] = &clientcmdapi.AuthInfo{Token: token}
-	config.Contexts["crash"] = &clientcmdapi.Context{Cluster: "testbed", AuthInfo: "controller"}
-	config.CurrentContext = "crash"
 	w.config = filepath.Join(w.dir, "kubeconfig")
-	return clientcmd.WriteToFile(*config, w.config)
+	return account.Kubeconfig(w.config, clientcmdapi.Cluster{Server: w.kube.url}, token)
 }
 
 // start starts the controller.

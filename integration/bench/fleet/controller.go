@@ -13,13 +13,11 @@ import (
 	"syscall"
 	"time"
 
-	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
-	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
-	"sigs.k8s.io/yaml"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/medic/cht-backup/integration/account"
 	"github.com/medic/cht-backup/integration/bench/worker"
 	"github.com/medic/cht-backup/integration/child"
 )
@@ -50,41 +48,27 @@ func build(ctx context.Context, dir string) (binary, error) {
 // makeHome makes the controller's namespace, and a kubeconfig with the rights that the
 // chart gives it.
 func (f *fleet) makeHome(ctx context.Context, dir string) error {
-	text, err := os.ReadFile(filepath.Join(f.binary.root, "charts/cht-backup/files/role.yaml"))
+	create := func(ctx context.Context, o client.Object) error {
+		if err := f.client.Create(ctx, o); !alreadyThere(err) {
+			return err
+		}
+		return nil
+	}
+	if err := create(ctx, &corev1.Namespace{ObjectMeta: marked(home)}); err != nil {
+		return err
+	}
+	a := account.Account{Chart: filepath.Join(f.binary.root, "charts/cht-backup"), Name: "fleet-controller", Namespace: home, Labels: marked("").Labels}
+	token, err := a.Make(ctx, f.client, create)
 	if err != nil {
 		return err
 	}
-	role := &rbacv1.ClusterRole{}
-	if err := yaml.Unmarshal(text, role); err != nil {
-		return fmt.Errorf("read the chart's role: %w", err)
-	}
-	role.ObjectMeta = marked("fleet-controller")
-	account := &corev1.ServiceAccount{ObjectMeta: marked("controller")}
-	account.Namespace = home
-	binding := &rbacv1.ClusterRoleBinding{ObjectMeta: marked("fleet-controller"), RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
-		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: home, Name: account.Name}}}
-	space := &corev1.Namespace{ObjectMeta: marked(home)}
-	for _, err := range []error{f.client.Create(ctx, space), f.client.Create(ctx, role), f.client.Create(ctx, binding), f.client.Create(ctx, account)} {
-		if err != nil && !alreadyThere(err) {
-			return err
-		}
-	}
-	hours := int64(6 * 3600)
-	token := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &hours}}
-	if err := f.client.SubResource("token").Create(ctx, account, token); err != nil {
-		return fmt.Errorf("get a token for the controller: %w", err)
-	}
-	config := clientcmdapi.NewConfig()
-	config.Clusters["testbed"] = &clientcmdapi.Cluster{Server: f.c.Config.Host, CertificateAuthorityData: f.c.Config.CAData}
+	cluster := clientcmdapi.Cluster{Server: f.c.Config.Host, CertificateAuthorityData: f.c.Config.CAData}
 	if f.calls != nil {
-		config.Clusters["testbed"] = &clientcmdapi.Cluster{Server: f.calls.url}
-		f.calls.token = token.Status.Token
+		cluster = clientcmdapi.Cluster{Server: f.calls.url}
+		f.calls.token = token
 	}
-	config.AuthInfos["controller"] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
-	config.Contexts["fleet"] = &clientcmdapi.Context{Cluster: "testbed", AuthInfo: "controller"}
-	config.CurrentContext = "fleet"
 	file := filepath.Join(dir, "kubeconfig")
-	if err := clientcmd.WriteToFile(*config, file); err != nil {
+	if err := account.Kubeconfig(file, cluster, token); err != nil {
 		return err
 	}
 	f.kubeconfig = file

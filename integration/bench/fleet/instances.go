@@ -15,7 +15,6 @@ import (
 
 	chtdeploy "github.com/medic/cht-backup/integration/cht"
 	"github.com/medic/cht-backup/integration/hollow"
-	"github.com/medic/cht-backup/snapshot/await"
 )
 
 const (
@@ -56,19 +55,7 @@ func (f *fleet) makeInstances(ctx context.Context) error {
 	if err := all(ctx, n, f.makeInstance); err != nil {
 		return err
 	}
-	var pods corev1.PodList
-	return await.List(ctx, f.client, &pods, func() (string, error) {
-		ready := 0
-		for i := range pods.Items {
-			if pods.Items[i].Status.PodIP != "" {
-				ready++
-			}
-		}
-		if ready < n {
-			return fmt.Sprintf("%d of %d pods of CouchDB to run", n-ready, n), nil
-		}
-		return "", nil
-	}, client.MatchingFields{"spec.nodeName": nodeName})
+	return hollow.Running(ctx, f.client, nodeName, n)
 }
 
 func (f *fleet) makeInstance(ctx context.Context, i int) error {

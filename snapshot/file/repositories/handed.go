@@ -16,6 +16,7 @@ import (
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/file/keyring"
+	"github.com/medic/cht-backup/snapshot/paged"
 )
 
 const (
@@ -27,7 +28,6 @@ const (
 	// usedAnnotation notes that a restore has read with the key: that restore may end,
 	// and be deleted, before anybody looks.
 	usedAnnotation = prefix + "repository-read"
-	restoresPage   = 500
 )
 
 // Handed takes back keys that were handed to this cluster to restore with, once no
@@ -118,27 +118,29 @@ func judge(id string, handed time.Time, wasUsed bool, uses []use, now time.Time)
 // uses are the restores that read with a key, or did since the oldest was handed over.
 func (h *Handed) uses(ctx context.Context, since time.Time) ([]use, error) {
 	var uses []use
-	records := map[string][]string{}
-	var restores api.RestoreList
-	for more := true; more; more = restores.Continue != "" {
-		if err := h.Store.Client.List(ctx, &restores, client.Limit(restoresPage), client.Continue(restores.Continue)); err != nil {
-			return nil, fmt.Errorf("list restores, to see which keys they read with: %w", err)
-		}
-		for i := range restores.Items {
-			r := &restores.Items[i]
+	var records []string // of uses
+	if err := paged.Each(ctx, h.Store.Client, &api.RestoreList{}, func(page *api.RestoreList) {
+		for i := range page.Items {
+			r := &page.Items[i]
 			u := use{created: r.CreationTimestamp.Time, ended: ended(r.Status.Phase), unknown: r.Status.Record == ""}
 			if u.ended && (u.unknown || u.created.Before(since)) {
 				continue
 			}
-			if !u.unknown {
-				ids, err := h.repositoriesOf(ctx, r.Status.Record, records)
-				if err != nil {
-					return nil, err
-				}
-				u.repositories = ids
-			}
-			uses = append(uses, u)
+			uses, records = append(uses, u), append(records, r.Status.Record)
 		}
+	}); err != nil {
+		return nil, fmt.Errorf("list restores, to see which keys they read with: %w", err)
+	}
+	known := map[string][]string{}
+	for i := range uses {
+		if uses[i].unknown {
+			continue
+		}
+		ids, err := h.repositoriesOf(ctx, records[i], known)
+		if err != nil {
+			return nil, err
+		}
+		uses[i].repositories = ids
 	}
 	return uses, nil
 }

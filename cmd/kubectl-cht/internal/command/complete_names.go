@@ -18,8 +18,8 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/offsite"
-	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/paged"
 	"github.com/medic/cht-backup/snapshot/catalog/bucket"
+	"github.com/medic/cht-backup/snapshot/paged"
 )
 
 // described is a candidate with its description.

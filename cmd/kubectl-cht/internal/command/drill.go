@@ -12,7 +12,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
-	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/paged"
+	"github.com/medic/cht-backup/snapshot/paged"
 )
 
 type drillFlags struct {

@@ -13,10 +13,10 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
-	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/paged"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/show"
 	"github.com/medic/cht-backup/schedule/retention"
 	"github.com/medic/cht-backup/schedule/when"
+	"github.com/medic/cht-backup/snapshot/paged"
 )
 
 // simulated bounds a simulation: hourly backups of more than a century.

@@ -10,8 +10,8 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/exit"
-	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/paged"
 	"github.com/medic/cht-backup/cmd/kubectl-cht/internal/show"
+	"github.com/medic/cht-backup/snapshot/paged"
 )
 
 func scheduleCommand(env *Env) *cobra.Command {
