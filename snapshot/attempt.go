@@ -89,9 +89,9 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup, instance *found
 
 	// 4. Hold, cut, release.
 	var volumes []api.VolumeStatus
-	released := func() {}
+	released, began := func() {}, r.Now()
 	if h.mode != api.QuiesceNone {
-		released = metrics.Holding(b.Namespace, r.Now())
+		released = metrics.Holding(b.Namespace, began)
 	}
 	times, err := quiesce.Stall(ctx, h.streams, h.maxStall, func(ctx context.Context) (err error) {
 		volumes, err = files.with(ctx, cut.Make)
@@ -100,7 +100,7 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup, instance *found
 	released()
 	log.FromContext(ctx).Info("stall", "attempt", b.Status.Attempt, "mode", h.mode, "quiesce", times.Quiesced.Sub(times.Start).String(), "cut", times.Cut.Sub(times.Quiesced).String(),
 		"release", times.Released.Sub(times.Cut).String(), "total", times.Released.Sub(times.Start).String(), "error", orNone(err))
-	r.noteStall(b, h, times)
+	noteStall(b, h, began, times)
 	if err != nil {
 		return 0, err
 	}
@@ -151,9 +151,11 @@ func (r *Reconciler) attempt(ctx context.Context, b *api.Backup, instance *found
 	return lostEvent, nil // hardly any storage is done by now, and its event wakes
 }
 
-func (r *Reconciler) noteStall(b *api.Backup, h hold, t quiesce.Times) {
-	b.Status.Timeline = &api.Timeline{QuiesceStart: metav1.NewMicroTime(t.Start), Quiesced: metav1.NewMicroTime(t.Quiesced),
-		Cut: metav1.NewMicroTime(t.Cut), Released: metav1.NewMicroTime(t.Released)}
+// noteStall writes a stall down that began at a time of the Reconciler's clock, which all
+// waits are counted by.
+func noteStall(b *api.Backup, h hold, began time.Time, t quiesce.Times) {
+	at := func(moment time.Time) metav1.MicroTime { return metav1.NewMicroTime(began.Add(moment.Sub(t.Start))) }
+	b.Status.Timeline = &api.Timeline{QuiesceStart: at(t.Start), Quiesced: at(t.Quiesced), Cut: at(t.Cut), Released: at(t.Released)}
 	stall := int64(0)
 	if h.mode != api.QuiesceNone {
 		stall = t.Released.Sub(t.Start).Milliseconds()

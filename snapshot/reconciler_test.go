@@ -157,7 +157,7 @@ func TestAPIServerHiccupChangesNothing(t *testing.T) {
 func TestReadyTimeout(t *testing.T) {
 	b := newBench(t, append(instance(), backup())...)
 	b.snaps.neverReady = true
-	b.Now = time.Now // the stall is timed by the real clock
+	b.now = time.Now().Add(100 * time.Hour) // the wait begins by the clock that it ends by
 	var wait time.Duration
 	for range 3 {
 		_, wait, _ = b.reconcile()
@@ -165,7 +165,7 @@ func TestReadyTimeout(t *testing.T) {
 	if got, _, _ := b.reconcile(); got.Status.Phase != api.PhaseFinishing || wait <= 0 || b.snaps.kept != 0 {
 		t.Fatalf("phase %s, again in %s", got.Status.Phase, wait)
 	}
-	b.Now = func() time.Time { return time.Now().Add(time.Hour) }
+	b.now = b.now.Add(time.Hour + time.Minute)
 	if got := b.run(); got.Status.Phase != api.PhaseFailed || ready(got).Reason != api.ReasonReadyTimeout || got.Status.Attempt != 1 || b.snaps.discards == 0 {
 		t.Errorf("ended %s %+v", got.Status.Phase, ready(got))
 	}

@@ -38,12 +38,12 @@ func run(ctx context.Context, o options, args []string, out, say io.Writer) erro
 	if fileErr == nil {
 		fileErr = errors.Join(write(file, samples), file.Close())
 	}
-	if err := errors.Join(err, fileErr); err != nil {
-		return err
-	}
 	passed := len(samples)
-	page.Line(out, "passed", "%d hours of %d instances in %s; the leader was killed %d times while backups ran", passed, o.instances, time.Since(began).Round(time.Second), w.started-2)
 	wrong := w.ledger.wrong(w.namespaces(), first, passed)
+	if err := errors.Join(err, fileErr); err != nil {
+		return fmt.Errorf("%w\n  %s", err, strings.Join(wrong[:min(len(wrong), 40)], "\n  "))
+	}
+	page.Line(out, "passed", "%d hours of %d instances in %s; the leader was killed %d times while backups ran", passed, o.instances, time.Since(began).Round(time.Second), w.started-2)
 	wrong = append(wrong, w.missed(ctx)...)
 	wrong = append(wrong, grown(samples)...)
 	if len(wrong) > 0 {

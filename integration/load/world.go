@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 	ctrlcache "sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -20,6 +21,8 @@ import (
 	"github.com/medic/cht-backup/integration/child"
 	"github.com/medic/cht-backup/integration/harness"
 	"github.com/medic/cht-backup/integration/hollow"
+	"github.com/medic/cht-backup/snapshot/await"
+	"github.com/medic/cht-backup/snapshot/checkup"
 )
 
 const (
@@ -137,8 +140,24 @@ func (w *world) begin(ctx context.Context) (err error) {
 			c.kill()
 		}
 	})
-	_, err = w.leader(ctx)
-	return err
+	if _, err = w.leader(ctx); err != nil {
+		return err
+	}
+	return w.checkedUp(ctx)
+}
+
+// checkedUp waits for the first check-up, which is made once: what is counted from the
+// first hour on shall not grow by it.
+func (w *world) checkedUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, settleWithin)
+	defer cancel()
+	var reports corev1.ConfigMapList
+	return await.List(ctx, w.client, &reports, func() (string, error) {
+		if len(reports.Items) == 0 {
+			return "the controller's first check-up", nil
+		}
+		return "", nil
+	}, client.InNamespace(home), client.HasLabels{checkup.Label})
 }
 
 func (w *world) end() {
