@@ -125,6 +125,18 @@ func pauseNoVM(t *testing.T) {
 	p.ended()
 }
 
+// Nothing is stopped that nobody could see stopped.
+func pauseNoGrep(t *testing.T) {
+	v := startVM(t)
+	t.Setenv("PATH", t.TempDir())
+	p := startPause(t, long)
+	if m := p.want(protocol.Error); m.Reason != api.ReasonQuiesceUnavailable || !strings.Contains(m.Text, "grep") {
+		t.Errorf("said %+v", m)
+	}
+	p.ended()
+	v.grows()
+}
+
 func pauseVMKilled(t *testing.T) {
 	v, other := startVM(t), startVM(t)
 	p := held(t, long)

@@ -110,6 +110,7 @@ func TestPauseInside(t *testing.T) {
 	t.Run("main and watcher killed", pauseOnlySleeperLeft)
 	t.Run("deadline", pauseDeadline)
 	t.Run("no VM", pauseNoVM)
+	t.Run("no grep", pauseNoGrep)
 	t.Run("VM killed meanwhile", pauseVMKilled)
 	t.Run("continued by somebody else", pauseMeddled)
 	t.Run("VM that does not stop", pauseCannotStop)
