@@ -10,7 +10,7 @@ var backups = []mutant{
 	{"the owner of a snapshot that is deleted", "snapshot/csi/discard.go",
 		"		if !OwnedSnapshot(snapshot, b.Namespace, b.Name, b.UID) {", "		if snapshot == nil {", "./snapshot/csi", "TestDiscardLeavesOthersAlone"},
 	{"the removal of a set that was not held", "snapshot/attempt.go",
-		"	noteStall(b, h, began, times)\n	if err != nil {\n		return 0, err\n	}\n", "	r.noteStall(b, h, times)\n	_ = err\n", "./snapshot", "TestFailuresAreRetriedOrNot"},
+		"	noteStall(b, h, began, times)\n	if err != nil {\n		return 0, err\n	}\n", "	noteStall(b, h, began, times)\n	_ = err\n", "./snapshot", "TestFailuresAreRetriedOrNot"},
 	{"the wait for the pods of the attempt before", "snapshot/cleanup.go",
 		"	if left > 0 {\n		return stillThere, nil\n	}\n	b.Status.Volumes", "	_ = left\n	b.Status.Volumes", "./snapshot", "TestCleanUpWaits"},
 	{"the thaw before a freezer's pod is deleted", "snapshot/cleanup.go",
