@@ -10,6 +10,7 @@ import (
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/restore/ebs"
 	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/paged"
 	"github.com/medic/cht-backup/snapshot/reason"
 )
 
@@ -34,11 +35,11 @@ func fills(restore *api.Restore) bool {
 
 // storage chooses what each claim is filled from, and refuses where one could not be.
 func (r *Reconciler) storage(ctx context.Context, w *work) error {
-	var classes []storagev1.StorageClass
-	var page storagev1.StorageClassList
-	if err := r.eachPage(ctx, &page, func() { classes = append(classes, page.Items...) }); err != nil {
+	var list storagev1.StorageClassList
+	if err := paged.All(ctx, r.Client, &list); err != nil {
 		return fmt.Errorf("list storage classes: %w", err)
 	}
+	classes := list.Items
 	from, wrong := sources(w)
 	for _, some := range decidedTogether(from[api.DataAuto]) {
 		err := w.tried(some, func() error { return r.fromSnapshots(ctx, w, some, classes) })

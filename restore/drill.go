@@ -15,6 +15,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot"
+	"github.com/medic/cht-backup/snapshot/paged"
 	"github.com/medic/cht-backup/snapshot/reason"
 )
 
@@ -191,15 +192,15 @@ func (r *Reconciler) scratchLeft(ctx context.Context, namespace string) (left st
 		return "", fmt.Errorf("get namespace %s: %w", namespace, err)
 	}
 	var mine []corev1.PersistentVolume
-	var volumes corev1.PersistentVolumeList
-	if err := r.eachPage(ctx, &volumes, func() {
+	for volumes, err := range paged.Pages(ctx, r.Client, &corev1.PersistentVolumeList{}) {
+		if err != nil {
+			return "", fmt.Errorf("list volumes: %w", err)
+		}
 		for _, v := range volumes.Items {
 			if ref := v.Spec.ClaimRef; ref != nil && ref.Namespace == namespace {
 				mine = append(mine, v)
 			}
 		}
-	}); err != nil {
-		return "", fmt.Errorf("list volumes: %w", err)
 	}
 	for _, v := range mine {
 		left = fmt.Sprintf("volume %s, which its driver deletes (it is %s; see `kubectl describe pv %s`)", v.Name, v.Status.Phase, v.Name)
@@ -209,15 +210,15 @@ func (r *Reconciler) scratchLeft(ctx context.Context, namespace string) (left st
 			}
 		}
 	}
-	var contents snapv1.VolumeSnapshotContentList
-	if err := r.eachPage(ctx, &contents, func() {
+	for contents, err := range paged.Pages(ctx, r.Client, &snapv1.VolumeSnapshotContentList{}) {
+		if err != nil {
+			return "", fmt.Errorf("list VolumeSnapshotContents: %w", err)
+		}
 		for _, c := range contents.Items {
 			if c.Spec.VolumeSnapshotRef.Namespace == namespace {
 				left = "the imported VolumeSnapshotContent " + c.Name
 			}
 		}
-	}); err != nil {
-		return "", fmt.Errorf("list VolumeSnapshotContents: %w", err)
 	}
 	return left, nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/medic/cht-backup/restore/ebs"
 	"github.com/medic/cht-backup/restore/remap"
 	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/paged"
 	"github.com/medic/cht-backup/snapshot/reason"
 )
 
@@ -29,11 +30,11 @@ func (r *Reconciler) checkEBS(ctx context.Context, w *work, some []catalog.Node,
 	if err != nil || len(nodes) == 0 {
 		return err
 	}
-	var cluster []corev1.Node
-	var page corev1.NodeList
-	if err := r.eachPage(ctx, &page, func() { cluster = append(cluster, page.Items...) }); err != nil {
+	var list corev1.NodeList
+	if err := paged.All(ctx, r.Client, &list); err != nil {
 		return fmt.Errorf("list nodes: %w", err)
 	}
+	cluster := list.Items
 	asked := w.restore.Spec.EBS
 	region := ""
 	if asked != nil {
@@ -259,16 +260,17 @@ func (r *Reconciler) installed(ctx context.Context, driver string) (bool, error)
 	if !apierrors.IsNotFound(err) {
 		return false, fmt.Errorf("get CSIDriver %s: %w", driver, err)
 	}
-	found := false
-	var page storagev1.CSINodeList
-	if err := r.eachPage(ctx, &page, func() {
-		for _, n := range page.Items {
-			found = found || slices.ContainsFunc(n.Spec.Drivers, func(d storagev1.CSINodeDriver) bool { return d.Name == driver })
+	for page, err := range paged.Pages(ctx, r.Client, &storagev1.CSINodeList{}) {
+		if err != nil {
+			return false, fmt.Errorf("list CSINodes: %w", err)
 		}
-	}); err != nil {
-		return false, fmt.Errorf("list CSINodes: %w", err)
+		for _, n := range page.Items {
+			if slices.ContainsFunc(n.Spec.Drivers, func(d storagev1.CSINodeDriver) bool { return d.Name == driver }) {
+				return true, nil
+			}
+		}
 	}
-	return found, nil
+	return false, nil
 }
 
 // snapshotKinds tells whether the API server knows VolumeSnapshots.

@@ -14,6 +14,7 @@ import (
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/restore/ebs"
 	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/paged"
 	"github.com/medic/cht-backup/snapshot/reason"
 )
 
@@ -136,8 +137,10 @@ func (r *Reconciler) dropStatic(ctx context.Context, restore *api.Restore) error
 	}
 	kept := map[string]bool{}
 	var never []corev1.PersistentVolume
-	var page corev1.PersistentVolumeList
-	if err := r.eachPage(ctx, &page, func() {
+	for page, err := range paged.Pages(ctx, r.Client, &corev1.PersistentVolumeList{}) {
+		if err != nil {
+			return fmt.Errorf("list volumes: %w", err)
+		}
 		for _, pv := range page.Items {
 			switch {
 			case pv.Spec.CSI == nil || pv.Spec.CSI.Driver != ebs.Driver:
@@ -147,8 +150,6 @@ func (r *Reconciler) dropStatic(ctx context.Context, restore *api.Restore) error
 				kept[pv.Spec.CSI.VolumeHandle] = true
 			}
 		}
-	}); err != nil {
-		return fmt.Errorf("list volumes: %w", err)
 	}
 	for i := range never {
 		// Exactly as it was seen: meanwhile its claim may have been made and bound.

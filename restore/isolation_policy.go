@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/paged"
 )
 
 const isolationName = "cht-restore-isolation"
@@ -68,12 +69,11 @@ func isolation(restore *api.Restore, controllerNamespace string, names resolvers
 // other.
 func (r *Reconciler) resolvers(ctx context.Context) (resolvers, error) {
 	found := resolvers{addresses: slices.Clone(r.Nameservers)}
-	var services []corev1.Service
-	var page corev1.ServiceList
-	if err := r.eachPage(ctx, &page, func() { services = append(services, page.Items...) }); err != nil {
+	var services corev1.ServiceList
+	if err := paged.All(ctx, r.Client, &services); err != nil {
 		return found, fmt.Errorf("look for the Service that resolves names: %w", err)
 	}
-	for _, s := range services {
+	for _, s := range services.Items {
 		named := s.Namespace == metav1.NamespaceSystem && s.Name == "kube-dns"
 		if !named && !slices.ContainsFunc(clusterIPs(s), func(ip string) bool { return slices.Contains(r.Nameservers, ip) }) {
 			continue

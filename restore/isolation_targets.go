@@ -15,6 +15,7 @@ import (
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/restore/probe"
 	"github.com/medic/cht-backup/snapshot/cht"
+	"github.com/medic/cht-backup/snapshot/paged"
 )
 
 const (
@@ -81,13 +82,11 @@ func (r *Reconciler) ownTarget(ctx context.Context, namespace string) (probe.Tar
 
 // couchPods are a namespace's CouchDB pods that have an address.
 func (r *Reconciler) couchPods(ctx context.Context, namespace string) ([]corev1.Pod, error) {
-	var pods []corev1.Pod
-	var page corev1.PodList
-	err := r.eachPage(ctx, &page, func() { pods = append(pods, page.Items...) }, client.InNamespace(namespace), client.HasLabels{cht.ServiceLabel})
-	if err != nil {
+	var pods corev1.PodList
+	if err := paged.All(ctx, r.Client, &pods, client.InNamespace(namespace), client.HasLabels{cht.ServiceLabel}); err != nil {
 		return nil, fmt.Errorf("list CouchDB pods of %s: %w", namespace, err)
 	}
-	return slices.DeleteFunc(pods, func(p corev1.Pod) bool {
+	return slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool {
 		return !cht.IsCouchDB(p.Labels[cht.ServiceLabel]) || p.Status.PodIP == "" || p.DeletionTimestamp != nil || p.Status.Phase != corev1.PodRunning
 	}), nil
 }
@@ -99,9 +98,8 @@ func (r *Reconciler) sourceAddresses(ctx context.Context, namespace string) ([]s
 	if err != nil {
 		return nil, err
 	}
-	var services []corev1.Service
-	var page corev1.ServiceList
-	if err := r.eachPage(ctx, &page, func() { services = append(services, page.Items...) }, client.InNamespace(namespace)); err != nil {
+	var services corev1.ServiceList
+	if err := paged.All(ctx, r.Client, &services, client.InNamespace(namespace)); err != nil {
 		return nil, fmt.Errorf("list Services of %s: %w", namespace, err)
 	}
 	var http, behind, mappers []string
@@ -110,7 +108,7 @@ func (r *Reconciler) sourceAddresses(ctx context.Context, namespace string) ([]s
 			http, mappers = append(http, hostPort(ip.IP, cht.Port)), append(mappers, hostPort(ip.IP, mapperPort))
 		}
 	}
-	for _, s := range services {
+	for _, s := range services.Items {
 		if c := s.Spec.Selector[cht.ServiceLabel]; !cht.IsCouchDB(c) && c != "haproxy" {
 			continue
 		}

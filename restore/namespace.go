@@ -15,6 +15,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/cht"
+	"github.com/medic/cht-backup/snapshot/paged"
 )
 
 // Deleting a namespace deletes whatever is in it, so it is looked through first.
@@ -72,10 +73,10 @@ func (r *Reconciler) isSystem(namespace string) bool {
 // there is nothing.
 func (r *Reconciler) foreign(ctx context.Context, restore *api.Restore, namespace *corev1.Namespace) (string, error) {
 	for _, kind := range lookedFor {
-		list := &metav1.PartialObjectMetadataList{}
-		list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
-		for more := true; more; more = list.Continue != "" {
-			if err := r.Client.List(ctx, list, client.InNamespace(namespace.Name), client.Limit(pageSize), client.Continue(list.Continue)); err != nil {
+		empty := &metav1.PartialObjectMetadataList{}
+		empty.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
+		for list, err := range paged.Pages(ctx, r.Client, empty, client.InNamespace(namespace.Name)) {
+			if err != nil {
 				return "", fmt.Errorf("list %s of %s: %w", kind.Kind, namespace.Name, err)
 			}
 			for i := range list.Items {

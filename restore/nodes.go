@@ -13,17 +13,18 @@ import (
 	"k8s.io/klog/v2"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/paged"
 	"github.com/medic/cht-backup/snapshot/reason"
 )
 
 // placed refuses where a workload's pods could not be put on any node: they would
 // be pending until the step's time is over, with the volumes made.
 func (r *Reconciler) placed(ctx context.Context, w *work) error {
-	var nodes []corev1.Node
-	var page corev1.NodeList
-	if err := r.eachPage(ctx, &page, func() { nodes = append(nodes, page.Items...) }); err != nil {
+	var list corev1.NodeList
+	if err := paged.All(ctx, r.Client, &list); err != nil {
 		return fmt.Errorf("list nodes: %w", err)
 	}
+	nodes := list.Items
 	if given := w.restore.Spec.Remap; given != nil && given.Zone != "" {
 		var zones []string
 		for _, n := range nodes {

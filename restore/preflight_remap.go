@@ -11,12 +11,12 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/restore/ebs"
 	"github.com/medic/cht-backup/restore/remap"
 	"github.com/medic/cht-backup/snapshot/catalog"
+	"github.com/medic/cht-backup/snapshot/paged"
 	"github.com/medic/cht-backup/snapshot/reason"
 )
 
@@ -259,12 +259,11 @@ func (r *Reconciler) ingressClass(ctx context.Context, w *work) error {
 		}
 		var classes networkingv1.IngressClassList
 		var have []string
-		if err := r.eachPage(ctx, &classes, func() {
-			for _, c := range classes.Items {
-				have = append(have, c.Name)
-			}
-		}); err != nil {
+		if err := paged.All(ctx, r.Client, &classes); err != nil {
 			return fmt.Errorf("list ingress classes: %w", err)
+		}
+		for _, c := range classes.Items {
+			have = append(have, c.Name)
 		}
 		switch {
 		case name != "" && !slices.Contains(have, name):
@@ -275,20 +274,6 @@ func (r *Reconciler) ingressClass(ctx context.Context, w *work) error {
 		}
 	}
 	return nil
-}
-
-// eachPage lists page by page and calls add after each.
-func (r *Reconciler) eachPage(ctx context.Context, list client.ObjectList, add func(), opts ...client.ListOption) error {
-	token := ""
-	for {
-		if err := r.Client.List(ctx, list, append(opts, client.Limit(pageSize), client.Continue(token))...); err != nil {
-			return err
-		}
-		add()
-		if token = list.GetContinue(); token == "" {
-			return nil
-		}
-	}
 }
 
 // caution adds a warning to the plan.

@@ -13,6 +13,7 @@ import (
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot"
 	"github.com/medic/cht-backup/snapshot/cht"
+	"github.com/medic/cht-backup/snapshot/paged"
 )
 
 // undo deletes everything this restore made, claims and volumes included. It is
@@ -89,9 +90,8 @@ func boundTo(volume *corev1.PersistentVolume, claim *corev1.PersistentVolumeClai
 // sweepVolumes makes the volumes go that bear the restore's mark and whose claim
 // went before, by hand or with a policy of Retain.
 func (r *Reconciler) sweepVolumes(ctx context.Context, restore *api.Restore) error {
-	var volumes corev1.PersistentVolumeList
-	for more := true; more; more = volumes.Continue != "" {
-		if err := r.Client.List(ctx, &volumes, client.MatchingLabels(labels(restore, "")), client.Limit(pageSize), client.Continue(volumes.Continue)); err != nil {
+	for volumes, err := range paged.Pages(ctx, r.Client, &corev1.PersistentVolumeList{}, client.MatchingLabels(labels(restore, ""))) {
+		if err != nil {
 			return fmt.Errorf("list volumes of restore %s/%s: %w", restore.Namespace, restore.Name, err)
 		}
 		for i := range volumes.Items {
@@ -113,9 +113,6 @@ func lost(restore *api.Restore, v *corev1.PersistentVolume) bool {
 	ref := v.Spec.ClaimRef
 	return v.Labels[api.RestoreUIDLabel] == string(restore.UID) && v.Labels[api.SetAsideLabel] == "" && ref != nil && ref.Namespace == restore.Namespace
 }
-
-// pageSize bounds one page of a list call.
-const pageSize = 500
 
 // remove serves the finalizer. Deleting a completed Restore leaves the instance
 // it made, which somebody may be working with, unless its time is limited;

@@ -11,10 +11,8 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot"
+	"github.com/medic/cht-backup/snapshot/paged"
 )
-
-// pageSize bounds one page of a list call.
-const pageSize = 500
 
 // namespace is what there is in the namespace of a schedule.
 type namespace struct {
@@ -24,9 +22,8 @@ type namespace struct {
 
 func (r *Reconciler) read(ctx context.Context, name string) (*namespace, error) {
 	n := &namespace{}
-	var backups api.BackupList
-	for more := true; more; more = backups.Continue != "" {
-		if err := r.Client.List(ctx, &backups, client.InNamespace(name), client.Limit(pageSize), client.Continue(backups.Continue)); err != nil {
+	for backups, err := range paged.Pages(ctx, r.Client, &api.BackupList{}, client.InNamespace(name)) {
+		if err != nil {
 			return nil, fmt.Errorf("list backups of %s: %w", name, err)
 		}
 		for i := range backups.Items {
@@ -45,9 +42,8 @@ func (r *Reconciler) read(ctx context.Context, name string) (*namespace, error) 
 // restores gives those of a namespace, or of all.
 func (r *Reconciler) restores(ctx context.Context, opts ...client.ListOption) ([]api.Restore, error) {
 	var all []api.Restore
-	var restores api.RestoreList
-	for more := true; more; more = restores.Continue != "" {
-		if err := r.Client.List(ctx, &restores, append([]client.ListOption{client.Limit(pageSize), client.Continue(restores.Continue)}, opts...)...); err != nil {
+	for restores, err := range paged.Pages(ctx, r.Client, &api.RestoreList{}, opts...) {
+		if err != nil {
 			return nil, fmt.Errorf("list restores: %w", err)
 		}
 		all = append(all, restores.Items...)

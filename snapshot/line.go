@@ -11,6 +11,7 @@ import (
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/cht"
+	"github.com/medic/cht-backup/snapshot/paged"
 	"github.com/medic/cht-backup/snapshot/queue"
 )
 
@@ -27,10 +28,8 @@ func (r *Reconciler) lineUp(ctx context.Context) error {
 		return nil
 	}
 	var all []queue.Known
-	token := ""
-	for {
-		var backups api.BackupList
-		if err := r.Client.List(ctx, &backups, client.Limit(knowPage), client.Continue(token)); err != nil {
+	for backups, err := range paged.Pages(ctx, r.Client, &api.BackupList{}, client.Limit(knowPage)) {
+		if err != nil {
 			return fmt.Errorf("list the backups that are under way: %w", err)
 		}
 		for i := range backups.Items {
@@ -53,9 +52,6 @@ func (r *Reconciler) lineUp(ctx context.Context) error {
 					r.After.Know(b)
 				}
 			}
-		}
-		if token = backups.Continue; token == "" {
-			break
 		}
 	}
 	line := queue.New(r.limits(), r.wake)

@@ -20,17 +20,17 @@ func (r *Reconciler) neededBy(ctx context.Context, b *api.Backup) (string, error
 	if !slices.ContainsFunc(b.Status.Volumes, func(v api.VolumeStatus) bool { return v.File != nil }) {
 		return "", nil
 	}
-	who := ""
-	if err := paged.Each(ctx, r.Client, &api.RestoreList{}, func(page *api.RestoreList) {
+	for page, err := range paged.Pages(ctx, r.Client, &api.RestoreList{}) {
+		if err != nil {
+			return "", fmt.Errorf("list restores, to see whether one reads the files of backup %s/%s: %w", b.Namespace, b.Name, err)
+		}
 		for i := range page.Items {
-			if one := &page.Items[i]; who == "" && reads(one, b) {
-				who = fmt.Sprintf("%s/%s (%s)", one.Namespace, one.Name, one.Status.Phase)
+			if one := &page.Items[i]; reads(one, b) {
+				return fmt.Sprintf("%s/%s (%s)", one.Namespace, one.Name, one.Status.Phase), nil
 			}
 		}
-	}); err != nil {
-		return "", fmt.Errorf("list restores, to see whether one reads the files of backup %s/%s: %w", b.Namespace, b.Name, err)
 	}
-	return who, nil
+	return "", nil
 }
 
 // reads tells whether a restore may still need what a backup has: its files, and to

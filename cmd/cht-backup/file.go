@@ -26,6 +26,7 @@ import (
 	"github.com/medic/cht-backup/snapshot/file/transfer"
 	"github.com/medic/cht-backup/snapshot/method"
 	"github.com/medic/cht-backup/snapshot/offsite"
+	"github.com/medic/cht-backup/snapshot/paged"
 	"github.com/medic/cht-backup/snapshot/podexec"
 )
 
@@ -124,15 +125,13 @@ func (r readers) Open(ctx context.Context, id string) (transfer.Reader, error) {
 func known(kube client.Client, records catalog.Store, place *offsite.Place) func(context.Context, string) (map[types.UID]bool, error) {
 	return func(ctx context.Context, namespace string) (map[types.UID]bool, error) {
 		all := map[types.UID]bool{}
-		var list api.BackupList
-		for token, more := "", true; more; more = token != "" {
-			if err := kube.List(ctx, &list, client.InNamespace(namespace), client.Limit(500), client.Continue(token)); err != nil {
+		for list, err := range paged.Pages(ctx, kube, &api.BackupList{}, client.InNamespace(namespace)) {
+			if err != nil {
 				return nil, fmt.Errorf("list backups of %s: %w", namespace, err)
 			}
 			for i := range list.Items {
 				all[list.Items[i].UID] = true
 			}
-			token = list.Continue
 		}
 		heads, err := records.List(ctx, namespace)
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/paged"
 )
 
 // Delete removes a record, the head first: what is half removed is not there. Other
@@ -84,17 +85,16 @@ func (s Store) Parts(ctx context.Context, namespace string) ([]metav1.PartialObj
 
 // list gives the metadata of Secrets: the bytes of all records would fill memory.
 func (s Store) list(ctx context.Context, selected ...client.ListOption) (all []metav1.PartialObjectMetadata, err error) {
-	for token, more := "", true; more; more = token != "" {
-		list := &metav1.PartialObjectMetadataList{}
-		list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
-		opts := append([]client.ListOption{client.InNamespace(s.Namespace), client.Limit(500), client.Continue(token)}, selected...)
-		if err := s.Client.List(ctx, list, opts...); err != nil {
+	empty := &metav1.PartialObjectMetadataList{}
+	empty.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+	for list, err := range paged.Pages(ctx, s.Client, empty, append(selected, client.InNamespace(s.Namespace))...) {
+		if err != nil {
 			return nil, fmt.Errorf("list records in %s: %w", s.Namespace, err)
 		}
 		for i := range list.Items { // a list of metadata says of its items only that
 			list.Items[i].SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
 		}
-		all, token = append(all, list.Items...), list.Continue
+		all = append(all, list.Items...)
 	}
 	return all, nil
 }

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/paged"
 )
 
 // Looker looks, with the controller's own rights.
@@ -43,11 +44,8 @@ type Looker struct {
 	said  string
 }
 
-const (
-	// mostNamespaces are looked at one by one.
-	mostNamespaces = 200
-	page           = 500
-)
+// mostNamespaces are looked at one by one.
+const mostNamespaces = 200
 
 // Look looks once. It fails for nothing: what cannot be found out is in the report.
 func (l *Looker) Look(ctx context.Context) Report {
@@ -106,15 +104,13 @@ func (l *Looker) instances(ctx context.Context) (namespaces []string, checks []C
 		}
 	}
 	if len(l.Namespaces) == 0 {
-		for token, more := "", true; more; more = token != "" {
-			var list api.BackupScheduleList
-			if err := l.Client.List(ctx, &list, client.Limit(page), client.Continue(token)); err != nil {
+		for list, err := range paged.Pages(ctx, l.Client, &api.BackupScheduleList{}) {
+			if err != nil {
 				return nil, []Check{unknown(FreezerAdmitted, "", "see the log of the controller", fmt.Errorf("list the schedules of all namespaces: %w", err))}
 			}
 			for i := range list.Items {
 				namespaces = append(namespaces, list.Items[i].Namespace)
 			}
-			token = list.Continue
 		}
 	}
 	slices.Sort(namespaces)
@@ -132,7 +128,7 @@ const defaultClass = "snapshot.storage.kubernetes.io/is-default-class"
 func (l *Looker) snapshots(ctx context.Context) []Check {
 	const kindsNext = "install the CRDs and the controller of https://github.com/kubernetes-csi/external-snapshotter, then restart this controller; EBS volumes can be cut without"
 	var list snapv1.VolumeSnapshotClassList
-	err := l.Client.List(ctx, &list, client.Limit(page))
+	err := paged.All(ctx, l.Client, &list)
 	switch {
 	case (meta.IsNoMatchError(err) || apierrors.IsNotFound(err)) && l.Catalog != nil:
 		return []Check{pass(SnapshotKinds, "", "the cluster does not know VolumeSnapshots: the files of CouchDB's volumes are copied into the catalog")}

@@ -8,10 +8,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-)
 
-// pageSize bounds one page of a list call.
-const pageSize = 500
+	"github.com/medic/cht-backup/snapshot/paged"
+)
 
 // Inventory are the objects an instance is discovered from.
 type Inventory struct {
@@ -27,30 +26,26 @@ type Inventory struct {
 // Load reads the inventory of a namespace.
 func Load(ctx context.Context, c client.Reader, namespace string) (Inventory, error) {
 	inv := Inventory{Namespace: namespace, Claims: map[string]corev1.PersistentVolumeClaim{}, Volumes: map[string]corev1.PersistentVolume{}}
+	in := client.InNamespace(namespace)
 	var pods corev1.PodList
-	err := eachPage(ctx, c, &pods, func() { inv.Pods = append(inv.Pods, pods.Items...) },
-		client.InNamespace(namespace), client.HasLabels{ServiceLabel})
-	if err != nil {
+	if err := paged.All(ctx, c, &pods, in, client.HasLabels{ServiceLabel}); err != nil {
 		return inv, fmt.Errorf("list pods of %s: %w", namespace, err)
 	}
 	var deployments appsv1.DeploymentList
-	if err := eachPage(ctx, c, &deployments, func() { inv.Deployments = append(inv.Deployments, deployments.Items...) },
-		client.InNamespace(namespace)); err != nil {
+	if err := paged.All(ctx, c, &deployments, in); err != nil {
 		return inv, fmt.Errorf("list deployments of %s: %w", namespace, err)
 	}
 	var sets appsv1.StatefulSetList
-	if err := eachPage(ctx, c, &sets, func() { inv.StatefulSets = append(inv.StatefulSets, sets.Items...) },
-		client.InNamespace(namespace)); err != nil {
+	if err := paged.All(ctx, c, &sets, in); err != nil {
 		return inv, fmt.Errorf("list statefulsets of %s: %w", namespace, err)
 	}
 	var claims corev1.PersistentVolumeClaimList
-	err = eachPage(ctx, c, &claims, func() {
-		for _, claim := range claims.Items {
-			inv.Claims[claim.Name] = claim
-		}
-	}, client.InNamespace(namespace))
-	if err != nil {
+	if err := paged.All(ctx, c, &claims, in); err != nil {
 		return inv, fmt.Errorf("list claims of %s: %w", namespace, err)
+	}
+	inv.Pods, inv.Deployments, inv.StatefulSets = pods.Items, deployments.Items, sets.Items
+	for _, claim := range claims.Items {
+		inv.Claims[claim.Name] = claim
 	}
 	for _, claim := range inv.Claims {
 		if claim.Spec.VolumeName == "" {
@@ -70,18 +65,4 @@ func Load(ctx context.Context, c client.Reader, namespace string) (Inventory, er
 		return inv, fmt.Errorf("get secret %s/%s: %w", namespace, CredentialsSecret, err)
 	}
 	return inv, nil
-}
-
-// eachPage lists page by page and calls add after each.
-func eachPage(ctx context.Context, c client.Reader, list client.ObjectList, add func(), opts ...client.ListOption) error {
-	token := ""
-	for {
-		if err := c.List(ctx, list, append(opts, client.Limit(pageSize), client.Continue(token))...); err != nil {
-			return err
-		}
-		add()
-		if token = list.GetContinue(); token == "" {
-			return nil
-		}
-	}
 }

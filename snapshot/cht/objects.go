@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/paged"
 )
 
 // ObjectKinds are the kinds an instance is made of, in the order in which a
@@ -33,17 +34,17 @@ var ObjectKinds = []schema.GroupVersionKind{
 func Objects(ctx context.Context, c client.Reader, namespace string) ([]*unstructured.Unstructured, error) {
 	var objects []*unstructured.Unstructured
 	for _, kind := range ObjectKinds {
-		list := &unstructured.UnstructuredList{}
-		list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
-		err := eachPage(ctx, c, list, func() {
+		empty := &unstructured.UnstructuredList{}
+		empty.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
+		for list, err := range paged.Pages(ctx, c, empty, client.InNamespace(namespace)) {
+			if err != nil {
+				return nil, fmt.Errorf("list %s of %s: %w", kind.Kind, namespace, err)
+			}
 			for i := range list.Items {
 				if belongs(&list.Items[i]) {
 					objects = append(objects, clean(&list.Items[i]))
 				}
 			}
-		}, client.InNamespace(namespace))
-		if err != nil {
-			return nil, fmt.Errorf("list %s of %s: %w", kind.Kind, namespace, err)
 		}
 	}
 	return objects, nil

@@ -14,6 +14,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/medic/cht-backup/snapshot/paged"
 )
 
 const (
@@ -54,16 +56,14 @@ func HelmRelease(ctx context.Context, c client.Reader, inv Inventory) (*Release,
 	// Without their data: each holds the chart as a whole.
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
-	newest, found := 0, ""
-	err := eachPage(ctx, c, list, func() {
-		for _, s := range list.Items {
-			if n, err := strconv.Atoi(s.Labels["version"]); err == nil && n > newest {
-				newest, found = n, s.Name
-			}
-		}
-	}, client.InNamespace(inv.Namespace), client.MatchingLabels{"owner": "helm", "status": "deployed", "name": name})
-	if err != nil {
+	if err := paged.All(ctx, c, list, client.InNamespace(inv.Namespace), client.MatchingLabels{"owner": "helm", "status": "deployed", "name": name}); err != nil {
 		return nil, fmt.Errorf("list the secrets of Helm release %s/%s: %w", inv.Namespace, name, err)
+	}
+	newest, found := 0, ""
+	for _, s := range list.Items {
+		if n, err := strconv.Atoi(s.Labels["version"]); err == nil && n > newest {
+			newest, found = n, s.Name
+		}
 	}
 	if found == "" {
 		return nil, nil

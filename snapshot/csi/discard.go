@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/medic/cht-backup/api/v1alpha1"
+	"github.com/medic/cht-backup/snapshot/paged"
 )
 
 const (
@@ -22,8 +23,6 @@ const (
 	// contentWithin is how long a new VolumeSnapshot may lack its content because the
 	// snapshot controller is busy. Later it is thought not to run.
 	contentWithin = time.Minute
-	// pageSize bounds one page of a list call.
-	pageSize = 500
 )
 
 // Discard implements snapshot.Snapshotter. It removes all snapshots of the backup,
@@ -124,11 +123,8 @@ func (d *discard) deleteNamed(ctx context.Context, name string) error {
 // deleteLost deletes the backup's contents among the selected that have lost their
 // VolumeSnapshot.
 func (d *discard) deleteLost(ctx context.Context, selected ...client.ListOption) error {
-	var list snapv1.VolumeSnapshotContentList
-	for more := true; more; more = list.Continue != "" {
-		opts := append([]client.ListOption{client.Limit(pageSize), client.Continue(list.Continue)}, selected...)
-		list = snapv1.VolumeSnapshotContentList{}
-		if err := d.Client.List(ctx, &list, opts...); err != nil {
+	for list, err := range paged.Pages(ctx, d.Client, &snapv1.VolumeSnapshotContentList{}, selected...) {
+		if err != nil {
 			return fmt.Errorf("list VolumeSnapshotContents: %w", err)
 		}
 		for i := range list.Items {

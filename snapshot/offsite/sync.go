@@ -16,11 +16,9 @@ import (
 	api "github.com/medic/cht-backup/api/v1alpha1"
 	"github.com/medic/cht-backup/snapshot/catalog"
 	"github.com/medic/cht-backup/snapshot/catalog/bucket"
+	"github.com/medic/cht-backup/snapshot/paged"
 	"github.com/medic/cht-backup/snapshot/status"
 )
-
-// page bounds one page of a list call.
-const page = 500
 
 // Sync shows the records of the catalog that are of no backup here as Backups in the
 // controller's namespace. Those are made, and removed, by nobody else.
@@ -125,9 +123,8 @@ func (s *Sync) survey(ctx context.Context) (shown map[string]*api.Backup, local 
 	for _, h := range heads {
 		local[h.UID] = true
 	}
-	for token, more := "", true; more; more = token != "" {
-		var list api.BackupList
-		if err := s.Client.List(ctx, &list, client.Limit(page), client.Continue(token)); err != nil {
+	for list, err := range paged.Pages(ctx, s.Client, &api.BackupList{}) {
+		if err != nil {
 			return nil, nil, fmt.Errorf("list backups: %w", err)
 		}
 		for i := range list.Items {
@@ -139,7 +136,6 @@ func (s *Sync) survey(ctx context.Context) (shown map[string]*api.Backup, local 
 				shown[b.Name] = b
 			}
 		}
-		token = list.Continue
 	}
 	return shown, local, nil
 }

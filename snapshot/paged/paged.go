@@ -4,6 +4,7 @@ package paged
 
 import (
 	"context"
+	"iter"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -14,19 +15,34 @@ import (
 // Backups.
 const Size = 500
 
-// Each lists page by page and calls add with each, which may keep what it is
-// given. empty is an empty list of the kind.
+// Pages lists page by page; what a page holds may be kept. empty is an empty list of the
+// kind. An error ends it. Among the options may be another limit than Size.
+func Pages[L client.ObjectList](ctx context.Context, c client.Reader, empty L, opts ...client.ListOption) iter.Seq2[L, error] {
+	return func(yield func(L, error) bool) {
+		for token, more := "", true; more; more = token != "" {
+			page := empty.DeepCopyObject().(L) //nolint:forcetypeassert // a copy is of the same type
+			all := append(append([]client.ListOption{client.Limit(Size)}, opts...), client.Continue(token))
+			if err := c.List(ctx, page, all...); err != nil {
+				yield(empty, err)
+				return
+			}
+			if !yield(page, nil) {
+				return
+			}
+			token = page.GetContinue()
+		}
+	}
+}
+
+// Each calls add with each page.
 func Each[L client.ObjectList](ctx context.Context, c client.Reader, empty L, add func(page L), opts ...client.ListOption) error {
-	for token := ""; ; {
-		page := empty.DeepCopyObject().(L) //nolint:forcetypeassert // a copy is of the same type
-		if err := c.List(ctx, page, append(opts, client.Limit(Size), client.Continue(token))...); err != nil {
+	for page, err := range Pages(ctx, c, empty, opts...) {
+		if err != nil {
 			return err
 		}
 		add(page)
-		if token = page.GetContinue(); token == "" {
-			return nil
-		}
 	}
+	return nil
 }
 
 // All fills a list page by page: the API server shall not have to hold all in one

@@ -119,7 +119,10 @@ func judge(id string, handed time.Time, wasUsed bool, uses []use, now time.Time)
 func (h *Handed) uses(ctx context.Context, since time.Time) ([]use, error) {
 	var uses []use
 	var records []string // of uses
-	if err := paged.Each(ctx, h.Store.Client, &api.RestoreList{}, func(page *api.RestoreList) {
+	for page, err := range paged.Pages(ctx, h.Store.Client, &api.RestoreList{}) {
+		if err != nil {
+			return nil, fmt.Errorf("list restores, to see which keys they read with: %w", err)
+		}
 		for i := range page.Items {
 			r := &page.Items[i]
 			u := use{created: r.CreationTimestamp.Time, ended: ended(r.Status.Phase), unknown: r.Status.Record == ""}
@@ -128,8 +131,6 @@ func (h *Handed) uses(ctx context.Context, since time.Time) ([]use, error) {
 			}
 			uses, records = append(uses, u), append(records, r.Status.Record)
 		}
-	}); err != nil {
-		return nil, fmt.Errorf("list restores, to see which keys they read with: %w", err)
 	}
 	known := map[string][]string{}
 	for i := range uses {
