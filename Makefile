@@ -120,6 +120,7 @@ generate: $(BIN)/controller-gen $(BIN)/crd-ref-docs $(BIN)/helm-docs
 	$(BIN)/controller-gen rbac:roleName=cht-backup paths=./cmd/cht-backup output:rbac:dir=charts/cht-backup/files
 	$(BIN)/crd-ref-docs --log-level=ERROR --source-path=api/v1alpha1 --config=.ci/api-reference/config.yaml --templates-dir=.ci/api-reference \
 		--renderer=markdown --output-path=docs/reference/api.md
+	go run ./integration/imports > docs/reference/packages.md
 	UPDATE_REFERENCE=1 go test -count=1 -run 'TestReferenceIsUpToDate$$' ./cmd/kubectl-cht/internal/command
 	for chart in $(VALUES_REFERENCES); do \
 		(cd charts/$$chart && $(BIN)/helm-docs --log-level=warning --sort-values-order=file --skip-version-footer) || exit 1; done
