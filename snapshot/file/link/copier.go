@@ -139,6 +139,7 @@ func (s *source) Match(ctx context.Context, file int, known []tree.Piece) (match
 
 // Read implements transfer.Source.
 func (s *source) Read(ctx context.Context, file int, from int64, yield func(transfer.Frame) error) error {
+	begins := from
 	return again(ctx, func() (further bool, err error) {
 		r, err := s.request(ctx, http.MethodGet, fmt.Sprintf("/files/%d?from=%d", file, from), nil)
 		if err != nil {
@@ -160,6 +161,10 @@ func (s *source) Read(ctx context.Context, file int, from int64, yield func(tran
 				return further, fmt.Errorf("%s: %w in the middle of a file: %w", s.c.name, ErrLost, err)
 			case err != nil:
 				return further, named(s.c.name, err)
+			}
+			if from != begins && from%node.ChunkSize != 0 {
+				f.Room.Back()
+				return further, fmt.Errorf("%s: a chunk begins at byte %d; only a file's last chunk ends elsewhere than at multiples of %d bytes", s.c.name, from, node.ChunkSize)
 			}
 			if err := yield(f); err != nil {
 				return further, err

@@ -15,6 +15,9 @@ import (
 	"testing"
 
 	"github.com/medic/cht-backup/snapshot/bounded"
+	"github.com/medic/cht-backup/snapshot/file/node"
+	"github.com/medic/cht-backup/snapshot/file/transfer"
+	"github.com/medic/cht-backup/snapshot/file/tree"
 )
 
 // Whoever may make pods in an instance's namespace may put his own in the place of a
@@ -84,5 +87,30 @@ func TestEndlessAnswersOfAPod(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		})
+	}
+}
+
+// A file of chunks of one byte would fill the controller's memory with their names.
+func TestTinyChunksOfAPod(t *testing.T) {
+	p := forged(t, func(w http.ResponseWriter, r *http.Request) {
+		if !strings.Contains(r.URL.Path, "/files/") {
+			_, _ = io.WriteString(w, `{"value":{}}`)
+			return
+		}
+		var frames bytes.Buffer
+		for range 3 {
+			must(t, writeFrame(&frames, transfer.Frame{Piece: tree.Piece{Length: 1}, Data: []byte("x")}))
+		}
+		_, _ = w.Write(frames.Bytes())
+	})
+	c, err := DialCopier(t.Context(), p)
+	must(t, err)
+	t.Cleanup(c.Close)
+	for from, most := range map[int64]int{0: 1, 5: 1, node.ChunkSize - 1: 2} {
+		taken := 0
+		err = c.Source("cut", testKey).Read(t.Context(), 0, from, func(transfer.Frame) error { taken++; return nil })
+		if err == nil || !strings.Contains(err.Error(), "only a file's last chunk ends elsewhere") || taken > most {
+			t.Errorf("from %d: %d chunks were taken, %v", from, taken, err)
+		}
 	}
 }
