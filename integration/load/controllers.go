@@ -27,8 +27,9 @@ type controller struct {
 	serve string // its metrics
 }
 
-// memory is what a process says of itself once its garbage is gone.
-type memory struct{ Heap, Objects, Goroutines uint64 }
+// memory is what a process says of itself once its garbage is gone. Profiler is what the
+// profiler has outside of the heap: a few bytes for each place that ever allocated.
+type memory struct{ Heap, Objects, Goroutines, Profiler uint64 }
 
 // start starts one more controller.
 func (w *world) start() (*controller, error) {
