@@ -233,11 +233,7 @@ const controllerUser = 65532
 func spoken(ctx context.Context, t *testing.T, c *harness.Cluster) string {
 	t.Helper()
 	var all bytes.Buffer
-	pod, err := c.ControllerPod(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	log, err := c.Kube.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{}).DoRaw(ctx)
+	log, err := c.ControllerLog(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,11 +46,7 @@ func secretsKept(ctx context.Context, t *testing.T, c *harness.Cluster, o cht.Op
 	}
 
 	var said bytes.Buffer
-	pod, err := c.ControllerPod(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	log, err := c.Kube.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{}).DoRaw(ctx)
+	log, err := c.ControllerLog(ctx)
 	if err != nil || len(log) == 0 {
 		t.Fatalf("the controller's log has %d bytes: %v", len(log), err)
 	}

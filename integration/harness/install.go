@@ -129,5 +129,14 @@ func (c *Cluster) ControllerPod(ctx context.Context) (*corev1.Pod, error) {
 	return nil, fmt.Errorf("no controller runs in %s", c.ControllerHome())
 }
 
+// ControllerLog is what the controller has said since its container was started.
+func (c *Cluster) ControllerLog(ctx context.Context) ([]byte, error) {
+	pod, err := c.ControllerPod(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.Kube.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{}).DoRaw(ctx)
+}
+
 // ControllerHome is the namespace of the controller, and of its records.
 func (c *Cluster) ControllerHome() string { return cmp.Or(c.Home, ControllerNamespace) }

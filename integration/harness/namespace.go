@@ -93,8 +93,23 @@ func (c *Cluster) RemoveAfter(t testing.TB, name string) {
 		defer cancel()
 		if err := c.DeleteNamespace(ctx, name); err != nil {
 			t.Error(err)
+			c.tellOf(t, name)
 		}
 	})
+}
+
+// tellOf prints what the controller said of a namespace last.
+func (c *Cluster) tellOf(t testing.TB, namespace string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	log, err := c.ControllerLog(ctx)
+	var said []string
+	for line := range strings.Lines(string(log)) {
+		if strings.Contains(line, namespace) {
+			said = append(said, line)
+		}
+	}
+	t.Logf("the controller of %s: %v\n%s", namespace, err, strings.Join(said[max(0, len(said)-20):], ""))
 }
 
 // Kept tells that a test has failed and what it made is wanted for a look.
