@@ -41,19 +41,27 @@ func run(ctx context.Context, o options, args []string, out, say io.Writer) erro
 	passed := len(samples)
 	wrong := w.ledger.wrong(w.namespaces(), first, passed)
 	if err := errors.Join(err, fileErr); err != nil {
-		return fmt.Errorf("%w\n  %s", err, strings.Join(wrong[:min(len(wrong), 40)], "\n  "))
+		return fmt.Errorf("%w%s", err, listed(wrong))
 	}
 	page.Line(out, "passed", "%d hours of %d instances in %s; the leader was killed %d times while backups ran", passed, o.instances, time.Since(began).Round(time.Second), w.started-2)
 	wrong = append(wrong, w.missed(ctx)...)
 	wrong = append(wrong, grown(samples)...)
 	if len(wrong) > 0 {
-		return fmt.Errorf("%d things are wrong:\n  %s", len(wrong), strings.Join(wrong[:min(len(wrong), 40)], "\n  "))
+		return fmt.Errorf("%d things are wrong:%s", len(wrong), listed(wrong))
 	}
 	again, failed := w.ledger.counted()
 	due := o.instances * passed
 	page.Line(out, "backups", "%d were due, and one made for each; %d are Completed and Consistent, cut inside a hold of their instance, and in the catalog, %d of them in more than one attempt; %d failed, since the machine took longer to cut than a hold may last", due, due-failed, again, failed)
 	page.Line(out, "kept", "at each full hour what the retention keeps, no more and no less; objects of each kind and in the bucket what these account for")
 	return nil
+}
+
+// listed has the first of what is wrong on lines of their own.
+func listed(wrong []string) (text string) {
+	for _, w := range wrong[:min(len(wrong), 40)] {
+		text += "\n  " + w
+	}
+	return text
 }
 
 // hours has the time pass, and takes a sample at the end of each hour.
@@ -84,8 +92,8 @@ func (w *world) hours(ctx context.Context) (samples []sample, first time.Time, e
 		}
 		s.backups = w.ledger.backups()
 		samples = append(samples, s)
-		if w.o.logs != "" && (h == w.o.hours/2-1 || h == w.o.hours-1) { // outside of what lines are fitted to: a profile takes memory
-
+		// Outside of what lines are fitted to: a profile takes memory.
+		if w.o.logs != "" && (h == w.o.hours/2-1 || h == w.o.hours-1) {
 			if err := w.profile(ctx, h); err != nil {
 				return samples, first, err
 			}

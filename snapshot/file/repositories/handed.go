@@ -118,7 +118,7 @@ func judge(id string, handed time.Time, wasUsed bool, uses []use, now time.Time)
 // uses are the restores that read with a key, or did since the oldest was handed over.
 func (h *Handed) uses(ctx context.Context, since time.Time) ([]use, error) {
 	var uses []use
-	var records []string // of uses
+	known := map[string][]string{}
 	for page, err := range paged.Pages(ctx, h.Store.Client, &api.RestoreList{}) {
 		if err != nil {
 			return nil, fmt.Errorf("list restores, to see which keys they read with: %w", err)
@@ -129,19 +129,13 @@ func (h *Handed) uses(ctx context.Context, since time.Time) ([]use, error) {
 			if u.ended && (u.unknown || u.created.Before(since)) {
 				continue
 			}
-			uses, records = append(uses, u), append(records, r.Status.Record)
+			if !u.unknown {
+				if u.repositories, err = h.repositoriesOf(ctx, r.Status.Record, known); err != nil {
+					return nil, err
+				}
+			}
+			uses = append(uses, u)
 		}
-	}
-	known := map[string][]string{}
-	for i := range uses {
-		if uses[i].unknown {
-			continue
-		}
-		ids, err := h.repositoriesOf(ctx, records[i], known)
-		if err != nil {
-			return nil, err
-		}
-		uses[i].repositories = ids
 	}
 	return uses, nil
 }
