@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -44,7 +45,24 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	// Tests run on other threads than the first, which onMain uses.
+	ended := make(chan int)
+	go func() { ended <- m.Run() }()
+	for {
+		select {
+		case f := <-onMain:
+			f()
+		case code := <-ended:
+			os.Exit(code)
+		}
+	}
+}
+
+// onMain takes functions to be run on the process's first thread.
+var onMain = make(chan func())
+
+func init() {
+	runtime.LockOSThread()
 }
 
 func watchdog() pause.Watchdog {

@@ -81,6 +81,18 @@ func TestContainer(t *testing.T) {
 		t.Skipf("no namespaces can be made here: %v", err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
+	// Go may have the first thread join the container's network, where it stays then.
+	joined := make(chan error)
+	onMain <- func() {
+		network, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", cmd.Process.Pid))
+		if err == nil {
+			err = errors.Join(unix.Setns(int(network.Fd()), unix.CLONE_NEWNET), network.Close())
+		}
+		joined <- err
+	}
+	if err := <-joined; err != nil {
+		t.Fatal(err)
+	}
 	looking := compose.Looking{Engine: fakeEngine(t, cmd.Process.Pid)}
 	var instance compose.Instance
 	for until := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {

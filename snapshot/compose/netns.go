@@ -33,7 +33,8 @@ func dialIn(ctx context.Context, pid int, network, address string) (net.Conn, er
 		return nil, fmt.Errorf("the network of process %d: %w", pid, err)
 	}
 	dialer := net.Dialer{Timeout: 30 * time.Second}
-	if ours, err := os.Readlink("/proc/self/ns/net"); err == nil && ours == theirs {
+	// Of this thread: the process's first cannot end and stays where it once joined.
+	if ours, err := os.Readlink("/proc/thread-self/ns/net"); err == nil && ours == theirs {
 		return dialer.DialContext(ctx, network, address)
 	}
 	namespace, err := os.Open(path) //nolint:gosec // of /proc
