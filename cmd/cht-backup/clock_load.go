@@ -48,7 +48,8 @@ func init() {
 		debug.FreeOSMemory() // the second round takes what finalizers let go
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
-		_ = json.NewEncoder(w).Encode(map[string]uint64{"heap": m.HeapAlloc, "objects": m.HeapObjects, "goroutines": uint64(runtime.NumGoroutine()), "profiler": m.BuckHashSys})
+		_ = json.NewEncoder(w).Encode(map[string]uint64{"heap": m.HeapAlloc, "spans": m.HeapInuse, "stacks": m.StackInuse, "runtime": m.MSpanSys + m.MCacheSys + m.GCSys + m.OtherSys, "profiler": m.BuckHashSys,
+			"objects": m.HeapObjects, "goroutines": uint64(runtime.NumGoroutine())})
 	})
 	go func() { _ = (&http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}).Serve(l) }()
 }

@@ -27,9 +27,15 @@ type controller struct {
 	serve string // its metrics
 }
 
-// memory is what a process says of itself once its garbage is gone. Profiler is what the
-// profiler has outside of the heap: a few bytes for each place that ever allocated.
-type memory struct{ Heap, Objects, Goroutines, Profiler uint64 }
+// memory is what a process says of itself once its garbage is gone, in bytes but for
+// Objects and Goroutines. Spans are the heap's pages, which are only given back whole;
+// Runtime is what Go has to keep all this; Profiler is what the profiler has outside of
+// the heap: a few bytes for each place that ever allocated.
+type memory struct{ Heap, Spans, Stacks, Runtime, Profiler, Objects, Goroutines uint64 }
+
+// process is what the kernel says of one: its own memory and what it has read of its
+// program's file, in bytes, and how many files it has open.
+type process struct{ anonymous, program, files uint64 }
 
 // start starts one more controller.
 func (w *world) start() (*controller, error) {
@@ -107,23 +113,26 @@ func (c *controller) profile(ctx context.Context, file string) error {
 	return os.WriteFile(file, []byte(text), 0o600)
 }
 
-// resident is its memory in bytes, and how many files it has open.
-func (c *controller) resident() (bytes, files uint64, err error) {
+// process asks the kernel (proc(5)).
+func (c *controller) process() (p process, err error) {
 	proc := "/proc/" + strconv.Itoa(c.Cmd.Process.Pid)
-	text, err := os.ReadFile(proc + "/statm")
+	text, err := os.ReadFile(proc + "/status")
 	if err != nil {
-		return 0, 0, err
+		return p, err
 	}
 	open, err := os.ReadDir(proc + "/fd")
 	if err != nil {
-		return 0, 0, err
+		return p, err
 	}
-	fields := strings.Fields(string(text))
-	if len(fields) < 2 {
-		return 0, 0, errors.New("statm of " + c.name + ": " + string(text))
+	p.files = uint64(len(open))
+	for name, to := range map[string]*uint64{"RssAnon": &p.anonymous, "RssFile": &p.program} {
+		_, after, _ := strings.Cut(string(text), "\n"+name+":")
+		if _, err := fmt.Sscanf(after, "%d kB", to); err != nil {
+			return p, fmt.Errorf("%s in the status of %s: %w", name, c.name, err)
+		}
+		*to <<= 10
 	}
-	pages, err := strconv.ParseUint(fields[1], 10, 64)
-	return pages * uint64(os.Getpagesize()), uint64(len(open)), err //nolint:gosec // a page has a size
+	return p, nil
 }
 
 // leader waits until one of the controllers leads.

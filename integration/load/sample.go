@@ -35,8 +35,7 @@ type sample struct {
 	hour    int
 	leader  string // name of the process
 	memory  memory
-	rss     uint64
-	files   uint64
+	process process
 	standby memory
 	watches uint64
 	objects []uint64 // of kinds
@@ -56,10 +55,10 @@ func (w *world) look(ctx context.Context, hour int) (s sample, err error) {
 	if s.memory, err = leader.memory(ctx); err != nil {
 		return s, err
 	}
-	if s.rss, s.files, err = leader.resident(); err != nil {
+	if s.process, err = leader.process(); err != nil {
 		return s, err
 	}
-	s.rss -= s.memory.Profiler // which no controller but the test's has
+	s.process.anonymous -= s.memory.Profiler // which no controller but the test's has
 	for _, c := range w.controllers {
 		if c != leader {
 			if s.standby, err = c.memory(ctx); err != nil {
@@ -166,7 +165,8 @@ func files(dir string) (n, bytes uint64, err error) {
 
 // columns of the table. Those that are lines to be judged come after "leader".
 func columns() []string {
-	head := []string{"hour", "leader", "leader: heap (bytes)", "leader: objects in the heap", "leader: resident (bytes)", "leader: goroutines", "leader: open files",
+	head := []string{"hour", "leader", "leader: heap (bytes)", "leader: objects in the heap", "leader: pages of the heap (bytes)", "leader: stacks (bytes)", "leader: Go's own (bytes)",
+		"leader: anonymous memory (bytes)", "leader: read of the program (bytes)", "leader: goroutines", "leader: open files",
 		"standby: heap (bytes)", "standby: goroutines", "watches"}
 	for _, kind := range kinds {
 		head = append(head, kind.Kind+"s")
@@ -176,7 +176,7 @@ func columns() []string {
 
 func (s sample) row() []string {
 	row := []string{strconv.Itoa(s.hour), s.leader}
-	for _, n := range append(append([]uint64{s.memory.Heap, s.memory.Objects, s.rss, s.memory.Goroutines, s.files, s.standby.Heap, s.standby.Goroutines, s.watches}, s.objects...), s.bucket, s.bytes) {
+	for _, n := range append(append([]uint64{s.memory.Heap, s.memory.Objects, s.memory.Spans, s.memory.Stacks, s.memory.Runtime, s.process.anonymous, s.process.program, s.memory.Goroutines, s.process.files, s.standby.Heap, s.standby.Goroutines, s.watches}, s.objects...), s.bucket, s.bytes) {
 		row = append(row, strconv.FormatUint(n, 10))
 	}
 	return row
