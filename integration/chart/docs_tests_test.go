@@ -59,3 +59,28 @@ func TestNamedTestsExist(t *testing.T) {
 		t.Error("no page names a test")
 	}
 }
+
+// function is one that a page names with its file.
+var function = regexp.MustCompile("`([a-z0-9/_-]+\\.go)`, `(\\w+)`")
+
+func TestNamedFunctionsExist(t *testing.T) {
+	count := 0
+	for _, p := range pages(t) {
+		text, err := os.ReadFile(filepath.Join(root, p.Path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range function.FindAllStringSubmatch(string(text), -1) {
+			count++
+			code, err := os.ReadFile(filepath.Join(root, m[1]))
+			if err != nil {
+				t.Errorf("%s: %v", p.Path, err)
+			} else if !regexp.MustCompile(`(?m)^func (\(\w+ \*?\w+\) )?` + m[2] + `\(`).Match(code) {
+				t.Errorf("%s names %s in %s, and it is not there", p.Path, m[2], m[1])
+			}
+		}
+	}
+	if count == 0 {
+		t.Error("no page names a function")
+	}
+}
