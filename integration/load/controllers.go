@@ -30,12 +30,11 @@ type controller struct {
 // memory is what a process says of itself once its garbage is gone, in bytes but for
 // Objects and Goroutines. Spans are the heap's pages, which are only given back whole;
 // Runtime is what Go has to keep all this; Profiler is what the profiler has outside of
-// the heap: a few bytes for each place that ever allocated.
-type memory struct{ Heap, Spans, Stacks, Runtime, Profiler, Objects, Goroutines uint64 }
-
-// process is what the kernel says of one: its own memory and what it has read of its
-// program's file, in bytes, and how many files it has open.
-type process struct{ anonymous, program, files uint64 }
+// the heap: a few bytes for each place that ever allocated. Kernel is /proc/self/status.
+type memory struct {
+	Heap, Spans, Stacks, Runtime, Profiler, Objects, Goroutines uint64
+	Kernel                                                      string
+}
 
 // start starts one more controller.
 func (w *world) start() (*controller, error) {
@@ -113,26 +112,24 @@ func (c *controller) profile(ctx context.Context, file string) error {
 	return os.WriteFile(file, []byte(text), 0o600)
 }
 
-// process asks the kernel (proc(5)).
-func (c *controller) process() (p process, err error) {
-	proc := "/proc/" + strconv.Itoa(c.Cmd.Process.Pid)
-	text, err := os.ReadFile(proc + "/status")
-	if err != nil {
-		return p, err
-	}
-	open, err := os.ReadDir(proc + "/fd")
-	if err != nil {
-		return p, err
-	}
-	p.files = uint64(len(open))
-	for name, to := range map[string]*uint64{"RssAnon": &p.anonymous, "RssFile": &p.program} {
-		_, after, _ := strings.Cut(string(text), "\n"+name+":")
+// resident is what the kernel says of its own memory and of what it has in memory of
+// its program's file, in bytes (proc(5)). The profiler's, which no controller but the
+// test's has, is not in it.
+func (m memory) resident() (own, program uint64, err error) {
+	for name, to := range map[string]*uint64{"RssAnon": &own, "RssFile": &program} {
+		_, after, _ := strings.Cut(m.Kernel, "\n"+name+":")
 		if _, err := fmt.Sscanf(after, "%d kB", to); err != nil {
-			return p, fmt.Errorf("%s in the status of %s: %w", name, c.name, err)
+			return 0, 0, fmt.Errorf("no %s in %q: %w", name, m.Kernel, err)
 		}
 		*to <<= 10
 	}
-	return p, nil
+	return own - m.Profiler, program, nil
+}
+
+// files are how many it has open.
+func (c *controller) files() (uint64, error) {
+	open, err := os.ReadDir("/proc/" + strconv.Itoa(c.Cmd.Process.Pid) + "/fd")
+	return uint64(len(open)), err
 }
 
 // leader waits until one of the controllers leads.

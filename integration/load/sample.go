@@ -35,7 +35,9 @@ type sample struct {
 	hour    int
 	leader  string // name of the process
 	memory  memory
-	process process
+	own     uint64 // resident memory of the leader
+	program uint64 // the same, of its program's file
+	files   uint64
 	standby memory
 	watches uint64
 	objects []uint64 // of kinds
@@ -55,10 +57,12 @@ func (w *world) look(ctx context.Context, hour int) (s sample, err error) {
 	if s.memory, err = leader.memory(ctx); err != nil {
 		return s, err
 	}
-	if s.process, err = leader.process(); err != nil {
+	if s.own, s.program, err = s.memory.resident(); err != nil {
 		return s, err
 	}
-	s.process.anonymous -= s.memory.Profiler // which no controller but the test's has
+	if s.files, err = leader.files(); err != nil {
+		return s, err
+	}
 	for _, c := range w.controllers {
 		if c != leader {
 			if s.standby, err = c.memory(ctx); err != nil {
@@ -166,7 +170,7 @@ func files(dir string) (n, bytes uint64, err error) {
 // columns of the table. Those that are lines to be judged come after "leader".
 func columns() []string {
 	head := []string{"hour", "leader", "leader: heap (bytes)", "leader: objects in the heap", "leader: pages of the heap (bytes)", "leader: stacks (bytes)", "leader: Go's own (bytes)",
-		"leader: anonymous memory (bytes)", "leader: read of the program (bytes)", "leader: goroutines", "leader: open files",
+		"leader: own memory (bytes)", "leader: memory of the program's file (bytes)", "leader: goroutines", "leader: open files",
 		"standby: heap (bytes)", "standby: goroutines", "watches"}
 	for _, kind := range kinds {
 		head = append(head, kind.Kind+"s")
@@ -176,7 +180,7 @@ func columns() []string {
 
 func (s sample) row() []string {
 	row := []string{strconv.Itoa(s.hour), s.leader}
-	for _, n := range append(append([]uint64{s.memory.Heap, s.memory.Objects, s.memory.Spans, s.memory.Stacks, s.memory.Runtime, s.process.anonymous, s.process.program, s.memory.Goroutines, s.process.files, s.standby.Heap, s.standby.Goroutines, s.watches}, s.objects...), s.bucket, s.bytes) {
+	for _, n := range append(append([]uint64{s.memory.Heap, s.memory.Objects, s.memory.Spans, s.memory.Stacks, s.memory.Runtime, s.own, s.program, s.memory.Goroutines, s.files, s.standby.Heap, s.standby.Goroutines, s.watches}, s.objects...), s.bucket, s.bytes) {
 		row = append(row, strconv.FormatUint(n, 10))
 	}
 	return row

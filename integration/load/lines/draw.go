@@ -20,7 +20,7 @@ type picture struct {
 }
 
 var pictures = []picture{
-	{"load-memory.png", "Memory of the leader, its garbage collected", "MB", 1e6, []string{"leader: anonymous memory (bytes)", "leader: heap (bytes)"}},
+	{"load-memory.png", "Memory of the leader, its garbage collected", "MB", 1e6, []string{"leader: own memory (bytes)", "leader: heap (bytes)"}},
 	{"load-running.png", "What is open and runs", "", 1, []string{"leader: goroutines", "watches", "standby: goroutines", "leader: open files"}},
 	{"load-objects.png", "Objects", "", 1, []string{"bucket: objects", "Backups", "VolumeSnapshotContents", "Secrets", "ConfigMaps", "Pods", "Leases"}},
 }
