@@ -2,8 +2,10 @@ package compose
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -15,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/dns/dnsmessage"
 	"golang.org/x/sys/unix"
 
 	"github.com/medic/cht-backup/snapshot/compose"
@@ -106,6 +109,20 @@ func TestContainer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	twoAddresses(t)
+	for _, host := range []string{"127.0.0.1", "[::1]", "two.test"} {
+		given, err := compose.ParseGiven(fmt.Sprintf("couchdb=%d,url=http://%s:5984", cmd.Process.Pid, host))
+		if err != nil {
+			t.Fatal(err)
+		}
+		named, err := compose.Find(t.Context(), w.project, compose.Looking{Given: []compose.Given{given}})
+		if err == nil {
+			_, err = answers(t.Context(), named)
+		}
+		if err != nil {
+			t.Errorf("named by hand at %s: %v", host, err)
+		}
+	}
 	if instance.Password != "inside;only" || len(instance.Nodes) != 1 || !strings.HasPrefix(instance.Nodes[0].Data, "/proc/") || instance.Nodes[0].HostData != "/var/lib/docker/volumes/x/_data" {
 		t.Errorf("found %+v", instance.Nodes)
 	}
@@ -122,6 +139,53 @@ func TestContainer(t *testing.T) {
 	if _, err := compose.Find(t.Context(), w.project, looking); err == nil || !strings.Contains(err.Error(), "does not run") {
 		t.Errorf("a container that is down: %v", err)
 	}
+}
+
+// twoAddresses gives every name 127.0.0.1 and ::1.
+func twoAddresses(t *testing.T) {
+	before := net.DefaultResolver
+	t.Cleanup(func() { net.DefaultResolver = before })
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		go func() {
+			defer theirs.Close() //nolint:errcheck // a pipe
+			if err := answerName(theirs); err != nil {
+				t.Error(err)
+			}
+		}()
+		return ours, nil
+	}}
+}
+
+// answerName answers one question, as DNS by TCP: each message after its length.
+func answerName(conn net.Conn) error {
+	var size [2]byte
+	if _, err := io.ReadFull(conn, size[:]); err != nil {
+		return err
+	}
+	question := make([]byte, binary.BigEndian.Uint16(size[:]))
+	if _, err := io.ReadFull(conn, question); err != nil {
+		return err
+	}
+	var m dnsmessage.Message
+	if err := m.Unpack(question); err != nil {
+		return err
+	}
+	m.Response, m.Additionals = true, nil
+	about := dnsmessage.ResourceHeader{Name: m.Questions[0].Name, Class: dnsmessage.ClassINET, TTL: 1}
+	switch m.Questions[0].Type {
+	case dnsmessage.TypeA:
+		m.Answers = []dnsmessage.Resource{{Header: about, Body: &dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}}}}
+	case dnsmessage.TypeAAAA:
+		m.Answers = []dnsmessage.Resource{{Header: about, Body: &dnsmessage.AAAAResource{AAAA: [16]byte{15: 1}}}}
+	}
+	answer, err := m.AppendPack(make([]byte, 2))
+	if err != nil {
+		return err
+	}
+	binary.BigEndian.PutUint16(answer, uint16(len(answer)-2)) //nolint:gosec // far below
+	_, err = conn.Write(answer)
+	return err
 }
 
 // answers tells whether CouchDB is set up: until then it may close connections.

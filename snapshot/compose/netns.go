@@ -2,6 +2,7 @@ package compose
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -42,6 +43,16 @@ func dialIn(ctx context.Context, pid int, network, address string) (net.Conn, er
 		return nil, fmt.Errorf("the network of process %d: %w", pid, err)
 	}
 	defer namespace.Close() //nolint:errcheck // only entered
+	// A name is this machine's, and is looked up before: given one of several addresses,
+	// Go dials on other threads.
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	addresses, err := net.DefaultResolver.LookupHost(ctx, host)
+	if err != nil {
+		return nil, err
+	}
 	type result struct {
 		conn net.Conn
 		err  error
@@ -53,8 +64,16 @@ func dialIn(ctx context.Context, pid int, network, address string) (net.Conn, er
 			made <- result{err: fmt.Errorf("join the network of process %d (this needs root): %w", pid, err)}
 			return
 		}
-		conn, err := dialer.DialContext(ctx, network, address)
-		made <- result{conn, err}
+		var failed error
+		for _, a := range addresses {
+			conn, err := dialer.DialContext(ctx, network, net.JoinHostPort(a, port))
+			if err == nil {
+				made <- result{conn: conn}
+				return
+			}
+			failed = errors.Join(failed, err)
+		}
+		made <- result{err: failed}
 	}()
 	r := <-made
 	return r.conn, r.err
