@@ -167,10 +167,11 @@ func files(dir string) (n, bytes uint64, err error) {
 	return n, bytes, err
 }
 
-// columns of the table. Those that are lines to be judged come after "leader".
+// columns of the table. Those that are lines come after "leader"; "of it" are parts of the
+// one before, which tell where it grows.
 func columns() []string {
-	head := []string{"hour", "leader", "leader: heap (bytes)", "leader: objects in the heap", "leader: pages of the heap (bytes)", "leader: stacks (bytes)", "leader: Go's own (bytes)",
-		"leader: own memory (bytes)", "leader: memory of the program's file (bytes)", "leader: goroutines", "leader: open files",
+	head := []string{"hour", "leader", "leader: heap (bytes)", "leader: objects in the heap", "leader: own memory (bytes)", "of it: pages of the heap (bytes)", "of it: stacks (bytes)", "of it: Go's own (bytes)",
+		"leader: memory of the program's file (bytes)", "leader: goroutines", "leader: open files",
 		"standby: heap (bytes)", "standby: goroutines", "watches"}
 	for _, kind := range kinds {
 		head = append(head, kind.Kind+"s")
@@ -180,7 +181,7 @@ func columns() []string {
 
 func (s sample) row() []string {
 	row := []string{strconv.Itoa(s.hour), s.leader}
-	for _, n := range append(append([]uint64{s.memory.Heap, s.memory.Objects, s.memory.Spans, s.memory.Stacks, s.memory.Runtime, s.own, s.program, s.memory.Goroutines, s.files, s.standby.Heap, s.standby.Goroutines, s.watches}, s.objects...), s.bucket, s.bytes) {
+	for _, n := range append(append([]uint64{s.memory.Heap, s.memory.Objects, s.own, s.memory.Spans, s.memory.Stacks, s.memory.Runtime, s.program, s.memory.Goroutines, s.files, s.standby.Heap, s.standby.Goroutines, s.watches}, s.objects...), s.bucket, s.bytes) {
 		row = append(row, strconv.FormatUint(n, 10))
 	}
 	return row

@@ -46,6 +46,23 @@ func TestFit(t *testing.T) {
 	}
 }
 
+func TestJudge(t *testing.T) {
+	t1 := table{names: []string{"memory", part + "stacks"}, series: map[string][]float64{}}
+	for h := range 8 {
+		t1.hours = append(t1.hours, float64(h))
+		t1.series["memory"] = append(t1.series["memory"], 50)
+		t1.series[part+"stacks"] = append(t1.series[part+"stacks"], float64(20+h))
+	}
+	var out strings.Builder
+	if _, err := judge(t1, 0, &out); err != nil || !strings.Contains(out.String(), "a part") || !strings.Contains(out.String(), "flat") {
+		t.Errorf("%v: %s", err, out.String())
+	}
+	t1.series["memory"] = t1.series[part+"stacks"]
+	if _, err := judge(t1, 0, &out); err == nil || err.Error() != "what should be flat rises: memory" {
+		t.Errorf("memory rises: %v", err)
+	}
+}
+
 func TestTable(t *testing.T) {
 	of := func(leaders ...string) table {
 		text := "hour,leader,heap\n"
