@@ -61,18 +61,23 @@ func report(o options, all []outcome) error {
 			bad++
 		}
 	}
-	n := 0
+	var spared []string
 	for _, p := range known {
-		if hit[p.op+"\t"+p.name] {
-			n++
+		if !hit[p.op+"\t"+p.name] {
+			spared = append(spared, p.op+" "+p.name)
 		}
 	}
-	fmt.Printf("\n%d trials, %d faults, at %d of %d crash points; seed %d\n", len(all), faults, n, len(known), o.seed)
+	fmt.Printf("\n%d trials, %d faults, at %d of %d crash points; seed %d\n", len(all), faults, len(known)-len(spared), len(known), o.seed)
 	for _, how := range slices.Sorted(maps.Keys(ends)) {
 		fmt.Printf("  %4d %s\n", ends[how], how)
 	}
 	for _, name := range slices.Sorted(maps.Keys(late)) {
 		fmt.Println("  only when something is broken:", strings.ReplaceAll(name, "\t", " "))
+	}
+	if o.op == "" && len(all) >= len(known) { // each had its turn
+		for _, name := range spared {
+			fmt.Println("  nothing came at:", name)
+		}
 	}
 	if bad == 0 {
 		return nil
