@@ -2,7 +2,6 @@ package compose
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -33,7 +32,9 @@ func dialIn(ctx context.Context, pid int, network, address string) (net.Conn, er
 	if err != nil {
 		return nil, fmt.Errorf("the network of process %d: %w", pid, err)
 	}
-	dialer := net.Dialer{Timeout: 30 * time.Second}
+	// Less than no delay: several addresses are dialed one after the other, on this thread.
+	// Go races them on others, which have not joined. A name is looked up on this machine.
+	dialer := net.Dialer{Timeout: 30 * time.Second, FallbackDelay: -1}
 	// Of this thread: the process's first cannot end and stays where it once joined.
 	if ours, err := os.Readlink("/proc/thread-self/ns/net"); err == nil && ours == theirs {
 		return dialer.DialContext(ctx, network, address)
@@ -43,16 +44,6 @@ func dialIn(ctx context.Context, pid int, network, address string) (net.Conn, er
 		return nil, fmt.Errorf("the network of process %d: %w", pid, err)
 	}
 	defer namespace.Close() //nolint:errcheck // only entered
-	// A name is this machine's, and is looked up before: given one of several addresses,
-	// Go dials on other threads.
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
-	}
-	addresses, err := net.DefaultResolver.LookupHost(ctx, host)
-	if err != nil {
-		return nil, err
-	}
 	type result struct {
 		conn net.Conn
 		err  error
@@ -64,16 +55,8 @@ func dialIn(ctx context.Context, pid int, network, address string) (net.Conn, er
 			made <- result{err: fmt.Errorf("join the network of process %d (this needs root): %w", pid, err)}
 			return
 		}
-		var failed error
-		for _, a := range addresses {
-			conn, err := dialer.DialContext(ctx, network, net.JoinHostPort(a, port))
-			if err == nil {
-				made <- result{conn: conn}
-				return
-			}
-			failed = errors.Join(failed, err)
-		}
-		made <- result{err: failed}
+		conn, err := dialer.DialContext(ctx, network, address)
+		made <- result{conn, err}
 	}()
 	r := <-made
 	return r.conn, r.err
