@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/medic/cht-backup/integration/chart/markdown"
 )
 
 var (
@@ -38,16 +40,13 @@ func TestNamedTestsExist(t *testing.T) {
 	}
 	count := 0
 	for _, p := range pages(t) {
-		text, err := os.ReadFile(filepath.Join(root, p.Path))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range one.FindAllStringSubmatch(string(text), -1) {
+		text := textOf(t, p)
+		for _, m := range one.FindAllStringSubmatch(text, -1) {
 			if count++; !tests[m[1]] {
 				t.Errorf("%s names %s, and there is no such test", p.Path, m[1])
 			}
 		}
-		for _, list := range testList.FindAllStringSubmatch(string(text), -1) {
+		for _, list := range testList.FindAllStringSubmatch(text, -1) {
 			for _, m := range one.FindAllStringSubmatch(list[1], -1) {
 				if !in[list[2]+" "+m[1]] {
 					t.Errorf("%s names %s in %s, and it is not there", p.Path, m[1], list[2])
@@ -60,17 +59,23 @@ func TestNamedTestsExist(t *testing.T) {
 	}
 }
 
+func textOf(t *testing.T, p markdown.Page) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, p.Path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // function is one that a page names with its file.
 var function = regexp.MustCompile("`([a-z0-9/_-]+\\.go)`, `(\\w+)`")
 
 func TestNamedFunctionsExist(t *testing.T) {
 	count := 0
 	for _, p := range pages(t) {
-		text, err := os.ReadFile(filepath.Join(root, p.Path))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range function.FindAllStringSubmatch(string(text), -1) {
+		text := textOf(t, p)
+		for _, m := range function.FindAllStringSubmatch(text, -1) {
 			count++
 			code, err := os.ReadFile(filepath.Join(root, m[1]))
 			if err != nil {
