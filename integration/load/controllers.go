@@ -30,10 +30,12 @@ type controller struct {
 // memory is what a process says of itself once its garbage is gone, in bytes but for
 // Objects and Goroutines. Spans are the heap's pages, which are only given back whole;
 // Runtime is what Go has to keep all this; Profiler is what the profiler has outside of
-// the heap: a few bytes for each place that ever allocated. Kernel is /proc/self/status.
+// the heap: a few bytes for each place that ever allocated. Kernel is /proc/self/status,
+// which says what of its own is resident, and of its program's file.
 type memory struct {
 	Heap, Spans, Stacks, Runtime, Profiler, Objects, Goroutines uint64
 	Kernel                                                      string
+	own, program                                                uint64
 }
 
 // start starts one more controller.
@@ -100,7 +102,10 @@ func (c *controller) memory(ctx context.Context) (m memory, err error) {
 	if err != nil {
 		return m, err
 	}
-	return m, json.Unmarshal([]byte(text), &m)
+	if err := json.Unmarshal([]byte(text), &m); err != nil {
+		return m, err
+	}
+	return m, m.resident()
 }
 
 // profile writes what is in its heap to a file.
@@ -112,18 +117,18 @@ func (c *controller) profile(ctx context.Context, file string) error {
 	return os.WriteFile(file, []byte(text), 0o600)
 }
 
-// resident is what the kernel says of its own memory and of what it has in memory of
-// its program's file, in bytes (proc(5)). The profiler's, which no controller but the
-// test's has, is not in it.
-func (m memory) resident() (own, program uint64, err error) {
-	for name, to := range map[string]*uint64{"RssAnon": &own, "RssFile": &program} {
+// resident reads own and program out of Kernel (proc(5)). The profiler's, which no
+// controller but the test's has, is not in own.
+func (m *memory) resident() error {
+	for name, to := range map[string]*uint64{"RssAnon": &m.own, "RssFile": &m.program} {
 		_, after, _ := strings.Cut(m.Kernel, "\n"+name+":")
 		if _, err := fmt.Sscanf(after, "%d kB", to); err != nil {
-			return 0, 0, fmt.Errorf("no %s in %q: %w", name, m.Kernel, err)
+			return fmt.Errorf("no %s in %q: %w", name, m.Kernel, err)
 		}
 		*to <<= 10
 	}
-	return own - m.Profiler, program, nil
+	m.own -= m.Profiler
+	return nil
 }
 
 // files are how many it has open.

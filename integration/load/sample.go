@@ -35,8 +35,6 @@ type sample struct {
 	hour    int
 	leader  string // name of the process
 	memory  memory
-	own     uint64 // resident memory of the leader
-	program uint64 // the same, of its program's file
 	files   uint64
 	standby memory
 	watches uint64
@@ -55,9 +53,6 @@ func (w *world) look(ctx context.Context, hour int) (s sample, err error) {
 	}
 	s.leader = leader.name
 	if s.memory, err = leader.memory(ctx); err != nil {
-		return s, err
-	}
-	if s.own, s.program, err = s.memory.resident(); err != nil {
 		return s, err
 	}
 	if s.files, err = leader.files(); err != nil {
@@ -181,7 +176,7 @@ func columns() []string {
 
 func (s sample) row() []string {
 	row := []string{strconv.Itoa(s.hour), s.leader}
-	for _, n := range append(append([]uint64{s.memory.Heap, s.memory.Objects, s.own, s.memory.Spans, s.memory.Stacks, s.memory.Runtime, s.program, s.memory.Goroutines, s.files, s.standby.Heap, s.standby.Goroutines, s.watches}, s.objects...), s.bucket, s.bytes) {
+	for _, n := range append(append([]uint64{s.memory.Heap, s.memory.Objects, s.memory.own, s.memory.Spans, s.memory.Stacks, s.memory.Runtime, s.memory.program, s.memory.Goroutines, s.files, s.standby.Heap, s.standby.Goroutines, s.watches}, s.objects...), s.bucket, s.bytes) {
 		row = append(row, strconv.FormatUint(n, 10))
 	}
 	return row
